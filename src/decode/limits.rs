@@ -1,0 +1,63 @@
+//! Bounds of everything that grows while decoding. Beyond a bound there is an anomaly or a loss, never a failure.
+
+use std::time::Duration;
+
+/// The bounds of a decoder. All are per run unless they say per flow or per message.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open flows; the one idle for longest is evicted beyond it.
+    pub flows_max: usize,
+    /// Octets held in all flows together while they wait for a missing segment.
+    pub pending_bytes_max: usize,
+    /// Octets held in one direction of a flow while they wait for a missing segment.
+    pub pending_bytes_per_stream_max: usize,
+    /// Segments held in one direction of a flow.
+    pub pending_segments_per_stream_max: usize,
+    /// How long (capture time) a hole that the receiver has acknowledged may still be filled by a late packet.
+    pub reorder_window: Duration,
+    /// How long (capture time) a flow stays open after RST or both FINs, for late packets.
+    pub linger: Duration,
+    /// How long (capture time) a flow may be idle before it is closed as unseen.
+    pub idle: Duration,
+    /// Octets of one message head.
+    pub head_bytes_max: usize,
+    /// Header fields of one head.
+    pub headers_max: usize,
+    /// Octets of a body that are kept for reading (errors, small XML, JSON and form bodies).
+    pub body_kept_bytes_max: usize,
+    /// Requests waiting for their response on one flow.
+    pub pipelined_max: usize,
+    /// Interim responses kept for one exchange.
+    pub interim_max: usize,
+    /// IP datagrams being reassembled from fragments.
+    pub datagrams_max: usize,
+    /// Headers of one packet that wrap another (tunnels, tags, extension headers).
+    pub nesting_max: usize,
+    /// Hash bodies with SHA-256.
+    pub hash_bodies: bool,
+    /// Open every TLS record, also inside bodies of known length.
+    pub verify_records: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows_max: 1 << 20,
+            pending_bytes_max: 24 << 20,
+            pending_bytes_per_stream_max: 1 << 20,
+            pending_segments_per_stream_max: 4096,
+            reorder_window: Duration::from_millis(500),
+            linger: Duration::from_secs(2),
+            idle: Duration::from_secs(3600),
+            head_bytes_max: 256 << 10,
+            headers_max: 256,
+            body_kept_bytes_max: 64 << 10,
+            pipelined_max: 1024,
+            interim_max: 16,
+            datagrams_max: 256,
+            nesting_max: 8,
+            hash_bodies: false,
+            verify_records: false,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Bytes in, exchanges out. No sockets, no files, no clock, and no error that stops it.
+
+mod limits;
+
+pub use limits::Limits;

@@ -1,0 +1,3 @@
+//! The hopwire command.
+
+fn main() {}

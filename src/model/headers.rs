@@ -1,0 +1,138 @@
+//! Header fields exactly as sent: order, case and duplicates are kept, look-up ignores case.
+
+use std::ops::Range;
+
+use crate::model::HeaderName;
+
+/// A list of header fields over one text buffer. For a decoded message the buffer is the whole head as it was on the wire.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    text: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Field {
+    known: HeaderName,
+    name: (u32, u32),
+    value: (u32, u32),
+}
+
+impl Headers {
+    /// Starts a list over `text`, to be filled by [`Headers::push`]. Room is made for `fields` fields.
+    pub fn over(text: Vec<u8>, fields: usize) -> Self {
+        Self { text, fields: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field whose name and value are ranges of the text buffer; ranges outside it are ignored.
+    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        let (Some(bytes), Some(_)) = (self.text.get(name.clone()), self.text.get(value.clone())) else {
+            return;
+        };
+        let known = HeaderName::recognise(bytes);
+        self.fields.push(Field { known, name: narrow(&name), value: narrow(&value) });
+    }
+
+    /// Adds a field with its own text.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        let middle = start + name.len();
+        self.push(start..middle, middle..middle + value.len());
+    }
+
+    /// The text buffer: the head as it was on the wire, for a decoded message.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The value of the first field of that name.
+    pub fn get(&self, name: HeaderName) -> Option<&[u8]> {
+        self.fields.iter().find(|field| field.known == name).map(|field| self.slice(field.value))
+    }
+
+    /// The value of the first field of that name as text, where it is UTF-8.
+    pub fn text_of(&self, name: HeaderName) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The values of all fields of that name, in order.
+    pub fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.fields.iter().filter(move |field| field.known == name).map(|field| self.slice(field.value))
+    }
+
+    /// Whether there is a field of that name.
+    pub fn has(&self, name: HeaderName) -> bool {
+        self.fields.iter().any(|field| field.known == name)
+    }
+
+    /// The value of the first field of any name, ignoring case.
+    pub fn find(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(have, _)| have.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// All fields in the order sent: name and value, bytes as sent (surrounding white space of the value aside).
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (self.slice(field.name), self.slice(field.value)))
+    }
+
+    /// All fields in the order sent with the recognised name: (known name, name as sent, value).
+    pub fn known(&self) -> impl Iterator<Item = (HeaderName, &[u8], &[u8])> {
+        self.fields.iter().map(|field| (field.known, self.slice(field.name), self.slice(field.value)))
+    }
+
+    /// The number of fields.
+    pub const fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no field.
+    pub const fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
+        self.text.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// Shows the field count only: header values can be secret.
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Headers({} fields)", self.fields.len())
+    }
+}
+
+fn narrow(range: &Range<usize>) -> (u32, u32) {
+    let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    (narrow(range.start), narrow(range.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_order_case_and_duplicates_and_finds_without_case() {
+        let mut headers = Headers::default();
+        headers.append(b"Server", b"SideKick");
+        headers.append(b"x-AMZ-request-id", b"17");
+        headers.append(b"SERVER", b"MinIO");
+        assert_eq!(headers.get(HeaderName::Server), Some(&b"SideKick"[..]));
+        assert_eq!(headers.all(HeaderName::Server).collect::<Vec<_>>(), [b"SideKick".as_slice(), b"MinIO"]);
+        assert_eq!(headers.get(HeaderName::XAmzRequestId), Some(&b"17"[..]));
+        assert_eq!(headers.find("sErVeR"), Some(&b"SideKick"[..]));
+        assert_eq!(
+            headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            [b"Server".as_slice(), b"x-AMZ-request-id", b"SERVER"]
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let mut headers = Headers::default();
+        headers.append(b"authorization", b"hush");
+        assert_eq!(format!("{headers:?}"), "Headers(1 fields)");
+    }
+}

@@ -1,0 +1,33 @@
+//! The nouns that every room shares, and nothing that acts on them.
+
+mod anomaly;
+mod body;
+mod event;
+mod exchange;
+mod flow;
+mod frame;
+mod header_name;
+mod headers;
+mod loss;
+mod packet;
+mod secret;
+mod side;
+mod time;
+mod tls;
+mod untrusted;
+
+pub use anomaly::Anomaly;
+pub use body::{Body, Framing};
+pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
+pub use exchange::{Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
+pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
+pub use frame::{Frame, Frames, Stamp};
+pub use header_name::HeaderName;
+pub use headers::Headers;
+pub use loss::{Loss, LossReason};
+pub use packet::{LinkType, Packet, ReadTail};
+pub use secret::Secret;
+pub use side::Side;
+pub use time::Timestamp;
+pub use tls::{Shut, TlsVersion, TlsView};
+pub use untrusted::Untrusted;
