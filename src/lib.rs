@@ -1,4 +1,7 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
+pub mod analysis;
 pub mod decode;
+pub mod hops;
 pub mod model;
+pub mod rules;
