@@ -5,3 +5,4 @@ pub mod decode;
 pub mod hops;
 pub mod model;
 pub mod rules;
+pub mod s3;
