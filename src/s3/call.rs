@@ -38,7 +38,8 @@ impl<'x> Call<'x> {
         let method = request.method();
         let (address, query) = Address::read(method, request.target(), headers.get(HeaderName::Host), domains);
         let level = address.level();
-        if level != Level::Service && !is_s3_like(exchange, query) {
+        let is_minio_path = level == Level::Service && Address::path_of(request.target()).starts_with(b"/minio/");
+        if !is_minio_path && !is_s3_like(exchange, query) {
             return None;
         }
         let (mut operation, is_ambiguous) = match level {
