@@ -490,3 +490,198 @@ specials! {
     138 KMS "Kms" Any Service true "MinIO's KMS API.";
     139 INTERNODE "Internode" Any Service true "What MinIO's nodes say to each other.";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::operation_table::OPERATIONS;
+
+    fn resolve_text(method: &str, level: Level, query: &str, headers: &[(&str, &str)]) -> (&'static str, bool) {
+        let mut all = Headers::default();
+        for (name, value) in headers {
+            all.append(name.as_bytes(), value.as_bytes());
+        }
+        let (operation, ambiguous) = resolve(method.as_bytes(), level, Query::new(query.as_bytes()), &all);
+        (operation.name(), ambiguous)
+    }
+
+    const fn method_text(method: Method) -> &'static str {
+        match method {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+            Method::Any => "",
+        }
+    }
+
+    #[test]
+    fn every_row_resolves_from_its_own_request() {
+        for (index, row) in OPERATIONS.iter().enumerate() {
+            assert_eq!(usize::from(row.number), index + 1);
+            let mut query: Vec<String> = row
+                .query_keys
+                .iter()
+                .map(|key| if key.contains('=') { (*key).to_owned() } else { format!("{key}=v1") })
+                .collect();
+            if row.takes_version_id {
+                query.push("versionId=v2".to_owned());
+            }
+            if row.operation == "ListDirectoryBuckets" {
+                query.push("x-id=ListDirectoryBuckets".to_owned());
+            }
+            query.push("X-Amz-Date=20260101T000000Z&prefix=acl&response-content-type=cors".to_owned());
+            let headers: Vec<_> = row.headers.iter().map(|name| (name.as_str(), "/b/k")).collect();
+            let method = method_text(row.method);
+            assert_eq!(resolve_text(method, row.level, &query.join("&"), &headers), (row.operation, false));
+            query.reverse();
+            assert_eq!(resolve_text(method, row.level, &query.join("&").replace("=v1", ""), &headers), (row.operation, false));
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_one_of_the_design() {
+        let Ok(text) = std::fs::read_to_string("../shared/design/s3-operations.tsv") else {
+            eprintln!("skipped: ../shared/design is not here");
+            return;
+        };
+        let rendered: Vec<String> = OPERATIONS.iter().map(render_row).collect();
+        let wanted: Vec<&str> = text.lines().skip(1).filter(|line| !line.is_empty()).collect();
+        assert_eq!(rendered, wanted);
+    }
+
+    fn render_row(row: &OperationRow) -> String {
+        let mut keys: Vec<&str> = row.query_keys.to_vec();
+        keys.extend(row.takes_version_id.then_some("[versionId]"));
+        let headers: Vec<&str> = row.headers.iter().map(|name| name.as_str()).collect();
+        let sse = row.sse_headers.iter().map(|header| match header {
+            SseHeader::Algorithm => "S",
+            SseHeader::KmsKeyId => "K",
+            SseHeader::Context => "X",
+            SseHeader::BucketKeyEnabled => "B",
+            SseHeader::Customer => "C",
+            SseHeader::CopySourceCustomer => "CC",
+            SseHeader::Forwarded => "FWD",
+        });
+        let level = match row.level {
+            Level::Root => "root",
+            Level::Bucket => "bucket",
+            Level::Object => "object",
+            Level::Service => "service",
+        };
+        [
+            row.number.to_string(),
+            row.operation.to_owned(),
+            method_text(row.method).to_owned(),
+            level.to_owned(),
+            keys.join("&"),
+            headers.join("&"),
+            if row.sends_x_id { "y" } else { "n" }.to_owned(),
+            sse.collect::<Vec<_>>().join(","),
+            row.minio_handler.to_owned(),
+        ]
+        .join("\t")
+    }
+
+    #[test]
+    fn special_cases_and_minio_routes_are_known() {
+        let form = [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")];
+        let multipart = [("content-type", "Multipart/Form-Data; boundary=x")];
+        let copy = [("x-amz-copy-source", "/b/k")];
+        let lambda = [("x-amz-request-route", "r"), ("x-amz-request-token", "t")];
+        use Level::{Bucket, Object, Root};
+        for (method, level, query, headers, name) in [
+            ("OPTIONS", Object, "", &[][..], "CorsPreflight"),
+            ("POST", Bucket, "", &multipart, "PostObject"),
+            ("POST", Root, "", &form, "STS"),
+            ("POST", Root, "Action=AssumeRoleWithWebIdentity&Version=2011-06-15", &[], "AssumeRoleWithWebIdentity"),
+            ("POST", Root, "Action=Whatever", &[], "STS"),
+            ("POST", Root, "", &[], "Unknown"),
+            ("GET", Object, "lambdaArn=arn", &[], "GetObjectLambda"),
+            ("PUT", Object, "", &[("X-Amz-Meta-Snowball-Auto-Extract", "true")], "PutObjectExtract"),
+            ("PUT", Object, "", &[("X-Amz-Meta-Snowball-Auto-Extract", "false")], "PutObject"),
+            ("PUT", Object, "", &[("x-amz-write-offset-bytes", "5")], "PutObject"),
+            ("GET", Bucket, "list-type=2&metadata=true", &[], "ListObjectsV2M"),
+            ("GET", Bucket, "versions&metadata=true", &[], "ListObjectVersionsM"),
+            ("GET", Bucket, "list-type=1", &[], "ListObjects"),
+            ("GET", Bucket, "events=s3:ObjectCreated:*&prefix=&suffix=", &[], "ListenNotification"),
+            ("GET", Root, "events=s3:ObjectCreated:*", &[], "ListenNotification"),
+            ("GET", Bucket, "replication-metrics", &[], "GetBucketReplicationMetrics"),
+            ("GET", Bucket, "replication-metrics=2", &[], "GetBucketReplicationMetricsV2"),
+            ("GET", Bucket, "replication-check", &[], "ValidateBucketReplicationCreds"),
+            ("GET", Bucket, "replication-reset-status", &[], "ResetBucketReplicationStatus"),
+            ("PUT", Bucket, "replication-reset", &[], "ResetBucketReplicationStart"),
+            ("DELETE", Bucket, "", &[("x-minio-force-delete", "true")], "DeleteBucket"),
+            ("PUT", Bucket, "", &[("x-minio-force-create", "true")], "CreateBucket"),
+            ("DELETE", Object, "acl", &[], "Unknown"),
+            ("DELETE", Object, "torrent", &[], "Unknown"),
+            ("DELETE", Bucket, "ownershipControls", &[], "DeleteBucketOwnershipControls"),
+            ("PUT", Object, "uploadId=u&partNumber=1", &copy, "UploadPartCopy"),
+            ("PUT", Object, "uploadId=u&partNumber=1", &[], "UploadPart"),
+            ("PUT", Object, "x-id=CopyObject", &copy, "CopyObject"),
+            ("GET", Object, "partNumber=1", &[], "GetObject"),
+            ("GET", Bucket, "analytics", &[], "ListBucketAnalyticsConfigurations"),
+            ("GET", Bucket, "analytics&id=1", &[], "GetBucketAnalyticsConfiguration"),
+            ("POST", Object, "select&select-type=1", &[], "Unknown"),
+            ("POST", Object, "", &lambda, "WriteGetObjectResponse"),
+            ("GET", Root, "", &[("host", "s3express-control.us-west-2.amazonaws.com")], "ListDirectoryBuckets"),
+            ("GET", Bucket, "ac%6C", &[], "GetBucketAcl"),
+            ("PATCH", Object, "", &[], "Unknown"),
+            ("get", Object, "", &[], "Unknown"),
+        ] {
+            assert_eq!(resolve_text(method, level, query, headers), (name, false), "{method} {level:?} {query}");
+        }
+    }
+
+    #[test]
+    fn two_sub_resources_at_once_are_ambiguous() {
+        use Level::{Bucket, Object};
+        for (method, level, query, name) in [
+            ("GET", Bucket, "cors&acl", "GetBucketAcl"),
+            ("GET", Object, "tagging&retention&acl", "GetObjectAcl"),
+            ("GET", Bucket, "acl&analytics&id=1", "GetBucketAnalyticsConfiguration"),
+            ("GET", Bucket, "list-type=2&versions", "ListObjectVersions"),
+        ] {
+            assert_eq!(resolve_text(method, level, query, &[]), (name, true), "{query}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let all: Vec<Operation> = (0..=u8::MAX).map(Operation).take_while(|operation| operation.is_listed()).collect();
+        assert_eq!(all.len(), 140);
+        for operation in &all {
+            assert_eq!(Operation::of_name(operation.name()), Some(*operation));
+            assert_eq!(operation.row().is_some(), operation.0 < 112);
+        }
+        assert_eq!(Operation::INTERNODE.0, 139);
+        assert!(
+            Operation::ADMIN.is_minio_only() && !Operation::PUT_OBJECT.is_minio_only() && !Operation::POST_OBJECT.is_minio_only()
+        );
+        assert!(Operation::ASSUME_ROLE.is_sts() && !Operation::CORS_PREFLIGHT.is_sts() && !Operation::GET_OBJECT_LAMBDA.is_sts());
+        assert_eq!((Operation::HEALTH.level(), Operation::COPY_OBJECT.level()), (Level::Service, Level::Object));
+    }
+
+    #[test]
+    fn service_paths_are_told_from_buckets() {
+        for (path, operation) in [
+            ("/minio/health/live", Some(Operation::HEALTH)),
+            ("/minio/health/cluster/read", Some(Operation::HEALTH)),
+            ("/minio/v2/metrics/cluster", Some(Operation::METRICS)),
+            ("/minio/metrics/v3", Some(Operation::METRICS)),
+            ("/minio/prometheus/metrics", Some(Operation::METRICS)),
+            ("/minio/admin/v3/info", Some(Operation::ADMIN)),
+            ("/minio/kms/v1/status", Some(Operation::KMS)),
+            ("/minio/grid/v1", Some(Operation::INTERNODE)),
+            ("/v1/health", Some(Operation::HEALTH)),
+            ("/.prometheus/metrics", Some(Operation::METRICS)),
+            ("/minio/k", None),
+            ("/minio", None),
+            ("/b/minio/health/live", None),
+        ] {
+            assert_eq!(Operation::of_service_path(path.as_bytes()), operation, "{path}");
+        }
+    }
+}
