@@ -272,7 +272,7 @@ mod tests {
         match mode {
             Mode::Signed => {}
             Mode::SignedTrailer => {
-                out.extend(format!("x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{SIGNATURE}\r\n").bytes())
+                out.extend(format!("x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{SIGNATURE}\r\n").bytes());
             }
             Mode::UnsignedTrailer => out.extend(b"x-amz-checksum-crc64nvme:9z1FSAMn0Vw=\r\n"),
         }

@@ -11,9 +11,10 @@ use crate::s3::copy_source::CopySource;
 use crate::s3::encryption::{Encryption, headers_have_encryption, query_has_encryption};
 use crate::s3::error::{S3Error, text_at};
 use crate::s3::form::FormFields;
-use crate::s3::operation::{Level, Method, Operation, resolve};
+use crate::s3::operation::{Level, Method, Operation};
 use crate::s3::payload::Payload;
 use crate::s3::query::Query;
+use crate::s3::resolve::resolve;
 
 /// An exchange read as S3. Reading finds operation and address; all else is looked up when it is asked for.
 #[derive(Clone)]
