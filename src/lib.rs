@@ -1,4 +1,6 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
+pub mod capture;
 pub mod decode;
 pub mod model;
+pub mod session;
