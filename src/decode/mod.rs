@@ -1,5 +1,6 @@
 //! Bytes in, exchanges out. No sockets, no files, no clock, and no error that stops it.
 
+pub mod http1;
 mod limits;
 
 pub use limits::Limits;
