@@ -2,5 +2,6 @@
 
 pub mod http1;
 mod limits;
+pub mod tls;
 
 pub use limits::Limits;
