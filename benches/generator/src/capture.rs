@@ -48,7 +48,11 @@ impl Capture {
         self.snapped += u64::from(captured < original);
         let headers = &headers[..captured.min(headers.len())];
         let payload = &payload[..captured - headers.len()];
-        if self.pcapng { self.enhanced_packet(micros, headers, payload, original) } else { self.record(micros, headers, payload, original) }
+        if self.pcapng {
+            self.enhanced_packet(micros, headers, payload, original)
+        } else {
+            self.record(micros, headers, payload, original)
+        }
     }
 
     /// Writes TLS secrets, where the format can hold them (a Decryption Secrets Block).

@@ -44,12 +44,14 @@ enum Step {
 }
 
 impl Lane {
-    /// A client with a new connection.
+    /// A client with a new connection and its first call planned.
     pub fn new(proxy: &mut Proxy, wire: &mut Wire) -> Self {
         let sdk = [Sdk::JavaV1, Sdk::JavaV2, Sdk::Boto3][wire.random.index(3)];
         let client = proxy.places.client_connection(wire);
         let script = VecDeque::from([Step::Open(Hop::Client)]);
-        Self { sdk, client, upstream: None, script, current: None, retry: None }
+        let mut lane = Self { sdk, client, upstream: None, script, current: None, retry: None };
+        lane.next_call(wire);
+        lane
     }
 
     /// Sends up to `packets` data segments; false when the connection is closed.
@@ -108,7 +110,12 @@ impl Lane {
             wire.publish_secrets(&tls.key_log);
             let random = &mut wire.random;
             let server = (tls.client_hello(random), tls.server_flight(random));
-            [(Side::Client, server.0), (Side::Server, server.1), (Side::Client, tls.client_finished()), (Side::Server, tls.session_ticket(random))]
+            [
+                (Side::Client, server.0),
+                (Side::Server, server.1),
+                (Side::Client, tls.client_finished()),
+                (Side::Server, tls.session_ticket(random)),
+            ]
         });
         connection.open(wire);
         let Some(flights) = flights else { return };
@@ -261,8 +268,7 @@ impl Lane {
 
     fn health_check(&mut self, wire: &mut Wire) {
         let request = format!(
-            "GET /minio/health/cluster HTTP/1.1\r\nHost: {}\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
-            STORE_HOST
+            "GET /minio/health/cluster HTTP/1.1\r\nHost: {STORE_HOST}\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n\r\n"
         );
         let response = format!(
             "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nContent-Length: 0\r\nServer: MinIO\r\nVary: Origin\r\n\
@@ -288,7 +294,8 @@ impl Proxy {
     /// Closes what is idle.
     pub fn close_idle(&mut self, wire: &mut Wire) {
         for mut connection in self.idle.drain(..) {
-            let alerts = connection.tls.as_mut().map(|tls| [Side::Client, Side::Server].map(|side| (side, tls.close_notify(side))));
+            let alerts =
+                connection.tls.as_mut().map(|tls| [Side::Client, Side::Server].map(|side| (side, tls.close_notify(side))));
             for (side, alert) in alerts.into_iter().flatten() {
                 let mut outgoing = Outgoing::new(side, vec![Piece::Records(alert)]);
                 while outgoing.send_one(&mut connection, wire) {}
@@ -298,7 +305,7 @@ impl Proxy {
     }
 }
 
-// A message in pieces: the head, perhaps cut in two, and the body, which starts in the head's last segment half of the time.
+// A message in pieces: the head, perhaps cut in two, and the body, which often starts in the head's last segment.
 struct Message {
     head: Vec<Piece>,
     body: Vec<Piece>,
@@ -308,7 +315,8 @@ struct Message {
 impl Message {
     fn new(head: &[u8], body: &Body, wire: &mut Wire) -> Self {
         wire.outstanding_bytes += head.len() as u64 + body.bytes;
-        let joined = wire.random.chance(500);
+        // A small body mostly leaves in the same write as its head.
+        let joined = wire.random.chance(if wire.options.kind.is_bulk() { 500 } else { 900 });
         let head = if wire.options.split_heads > 0 && wire.random.chance(wire.options.split_heads) {
             let cut = 1 + wire.random.index(head.len() - 1);
             vec![Piece::Bytes(head[..cut].to_vec()), Piece::Flush, Piece::Bytes(head[cut..].to_vec())]

@@ -37,6 +37,7 @@ impl Places {
         };
         let name = if wire.options.two_hop { "sidekick-http" } else { "store" };
         let tls = if wire.options.tls { Some(Session::new(name, random)) } else { None };
+        wire.outstanding_bytes += if tls.is_some() { HANDSHAKE_BYTES } else { 0 };
         Connection::new(client, server, requests as u32, tls, wire)
     }
 
@@ -59,6 +60,8 @@ pub const fn host_of(options: &Options) -> &'static str {
 
 /// The authority of the store.
 pub const STORE_HOST: &str = "store:9000";
+// About what the handshake of a TLS connection takes.
+const HANDSHAKE_BYTES: u64 = 2_300;
 const PORT_FIRST: u16 = 32_768;
 const PORT_COUNT: u32 = 28_232;
 

@@ -116,7 +116,8 @@ fn java_v1(plan: &Plan, body: &Body, date: &str, head: &mut Head, wire: &mut Wir
     head.invocation(plan, "attempt={};max=21");
     head.field("amz-sdk-retry", &[if plan.attempt == 1 { "0/0/500" } else { "1/0/495" }]);
     add_varied_fields(&mut head.text, wire);
-    let signed = "amz-sdk-invocation-id;amz-sdk-request;amz-sdk-retry;content-type;host;user-agent;x-amz-content-sha256;x-amz-date";
+    let signed =
+        "amz-sdk-invocation-id;amz-sdk-request;amz-sdk-retry;content-type;host;user-agent;x-amz-content-sha256;x-amz-date";
     head.authorization(plan, signed, wire);
     head.field("Content-Type", &["application/octet-stream"]);
     let agent = "Hadoop 3.3.4, aws-sdk-java/1.12.262 Linux/6.1.0-13-amd64 OpenJDK_64-Bit_Server_VM/17.0.15+6 java/17.0.15 \

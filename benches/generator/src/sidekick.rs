@@ -78,3 +78,28 @@ fn canonical(name: &[u8]) -> String {
     });
     canonical.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{request_to_store, response_to_client};
+
+    #[test]
+    fn requests_keep_host_and_values_but_lose_order_and_case() {
+        let head = b"PUT /b/k HTTP/1.1\r\nHost: s:8091\r\nx-amz-date: D\r\namz-sdk-request: attempt=1\r\nContent-Length: 5\r\n\
+                     User-Agent: U\r\nConnection: Keep-Alive\r\n\r\n";
+        let expected = "PUT /b/k HTTP/1.1\r\nHost: s:8091\r\nUser-Agent: U\r\nContent-Length: 5\r\nAmz-Sdk-Request: attempt=1\r\n\
+                        X-Amz-Date: D\r\nX-Forwarded-For: 172.20.1.5, 172.20.1.5\r\nX-Forwarded-Host: s:8091\r\n\
+                        X-Real-Ip: 172.20.1.5\r\n\r\n";
+        let seen = request_to_store(head, [172, 20, 1, 5].into());
+        assert_eq!(String::from_utf8_lossy(&seen), expected);
+    }
+
+    #[test]
+    fn responses_name_both_servers_and_the_same_request() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: MinIO\r\nETag: \"e\"\r\nX-Amz-Request-Id: 18EA\r\n\r\n";
+        let expected = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nEtag: \"e\"\r\nServer: SideKick\r\nServer: MinIO\r\n\
+                        X-Amz-Request-Id: 18EA\r\nX-Proxy: true\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&response_to_client(head, false)), expected);
+        assert!(!String::from_utf8_lossy(&response_to_client(head, true)).contains("18EA"));
+    }
+}

@@ -201,12 +201,8 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION: u8 = 23;
 const ALERT: u8 = 21;
 const ALPN_HTTP11: &[u8] = b"\0\x09\x08http/1.1";
-const KEY_LOG_LABELS: [&str; 4] = [
-    "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
-    "SERVER_HANDSHAKE_TRAFFIC_SECRET",
-    "CLIENT_TRAFFIC_SECRET_0",
-    "SERVER_TRAFFIC_SECRET_0",
-];
+const KEY_LOG_LABELS: [&str; 4] =
+    ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
 
 // HKDF-Expand-Label with an empty context (RFC 8446 section 7.1). N is at most 32, so one HMAC block is enough.
 fn expand_label<const N: usize>(secret: &[u8; 32], label: &str) -> [u8; N] {
@@ -268,5 +264,24 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.push(DIGITS[usize::from(byte >> 4)]);
         out.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Writer, expand_label};
+
+    #[test]
+    fn derives_the_keys_of_rfc_8448() {
+        // RFC 8448 section 3, the server's handshake traffic secret.
+        let secret = bytes("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38");
+        assert_eq!(expand_label::<16>(&secret, "key").as_slice(), bytes::<16>("3fce516009c21727d0f2e4e86ee403bc"));
+        assert_eq!(Writer::new(secret).iv, bytes("5d313eb2671276ee13000b30"));
+        let finished = bytes("008d3b66f816ea559f96b537e885c31fc068bf492c652f01f288a1d8cdc19fc8");
+        assert_eq!(expand_label::<32>(&secret, "finished"), finished);
+    }
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        std::array::from_fn(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap_or_default())
     }
 }
