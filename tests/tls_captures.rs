@@ -11,9 +11,9 @@ use tls_support::{Capture, Outcome, open, shared};
 
 fn requests(octets: &[u8]) -> usize {
     let methods = ["GET /", "PUT /", "HEAD /", "POST /", "DELETE /"];
-    let starts = octets.split(|&octet| octet == b'\n').filter(|line| {
-        methods.iter().any(|method| line.starts_with(method.as_bytes())) && line.ends_with(b" HTTP/1.1\r")
-    });
+    let starts = octets
+        .split(|&octet| octet == b'\n')
+        .filter(|line| methods.iter().any(|method| line.starts_with(method.as_bytes())) && line.ends_with(b" HTTP/1.1\r"));
     starts.count()
 }
 

@@ -2,8 +2,8 @@
 
 use crate::decode::Limits;
 use crate::decode::tls::direction::{Cover, Current, Direction, Purpose};
-use crate::decode::tls::hello::Hello;
 use crate::decode::tls::held::Held;
+use crate::decode::tls::hello::Hello;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
 use crate::decode::tls::{Plain, Secrets, Sink};
 use crate::model::{Close, Shut, Side, Stamp, TlsView};
