@@ -155,14 +155,14 @@ fn feed_size(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Messa
             let mut gather = gather.unwrap_or_else(|| Gather::lines(stamp));
             gather.append(part, SIZE_LINE_MAX);
             if end.is_none() {
-                let hopeless = gather.overlong && chunk_size(&gather.text, &mut Notes::default()).is_none();
+                let hopeless = gather.is_overlong() && chunk_size(&gather.text, &mut Notes::default()).is_none();
                 if hopeless {
                     return Step::Broken(used, gather.text);
                 }
                 reader.gather = Some(gather);
                 return Step::Used(used, Progress::Chunk(Chunk::Size));
             }
-            if gather.overlong {
+            if gather.is_overlong() {
                 // The line's own end was dropped with the rest of its extension.
                 gather.text.push(b'\r');
             }
@@ -194,7 +194,7 @@ fn feed_trailer(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Me
         reader.gather = Some(gather);
         return Step::Used(used, Progress::Chunk(Chunk::Trailer));
     }
-    if gather.overlong {
+    if gather.is_overlong() {
         message.notes.add(Anomaly::HeadTooLong);
     }
     if !matches!(gather.text.as_slice(), b"\r\n") {

@@ -43,7 +43,7 @@ impl Connection {
             _ => first,
         };
         let moved = self.give_up_before(chosen);
-        chosen - moved
+        chosen.saturating_sub(moved)
     }
 
     /// Marks the answers of the waiting requests before `end` as lost; gives how many exchanges left the queue by that.

@@ -118,8 +118,9 @@ impl Connection {
     /// both means that the capture ended.
     pub fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close) {
         if self.reader(from).closed.is_none() {
-            self.note_close(from, how);
+            // The message first: what was cut off may still be the answer to a request that waits.
             self.close_message(from, stamp, how);
+            self.note_close(from, how);
         }
         let flow = self.flow;
         self.losses.flush(flow, &mut self.client);
@@ -304,7 +305,8 @@ impl Connection {
     pub(super) fn advance(&mut self) {
         let no_more_answers = self.server.closed.is_some();
         while let Some(front) = self.pending.front() {
-            if !front.is_ended() && !(no_more_answers && front.request_ended && front.response.is_none()) {
+            let unanswered = no_more_answers && front.request_ended && front.response.is_none();
+            if !front.is_ended() && !unanswered {
                 break;
             }
             self.done.extend(self.pending.pop_front());
@@ -337,8 +339,8 @@ impl Connection {
         (reader, open.map(|pending| &mut **pending))
     }
 
-    fn open(&self, from: Side) -> Option<&Box<Pending>> {
-        self.pending.iter().find(|pending| pending.is_open(from))
+    fn open(&self, from: Side) -> Option<&Pending> {
+        self.pending.iter().map(|pending| &**pending).find(|pending| pending.is_open(from))
     }
 
     pub(super) const fn reader(&self, from: Side) -> &Reader {

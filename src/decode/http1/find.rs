@@ -5,7 +5,7 @@ use crate::decode::http1::gather::{Gather, Trust};
 use crate::decode::http1::head::{Head, Parsed, parse};
 use crate::decode::http1::lenient;
 use crate::decode::http1::reader::State;
-use crate::decode::http1::start::{HTTP2_PREFACE, LINE_MAX, Probe, ends_request_line, is_start, probe};
+use crate::decode::http1::start::{HTTP2_PREFACE, LINE_MAX, Probe, ends_request_line, is_plain_request, is_start, probe};
 use crate::model::{Anomaly, Frames, LossReason, Side, Stamp, Version};
 
 /// Octets within which a method and the start of a target are found, if they are known ones.
@@ -51,6 +51,13 @@ impl Connection {
             reader.state = State::Start;
             return 0;
         };
+        if from == Side::Client && gather.trust != Trust::Known && is_plain_request(data) {
+            // What was gathered is the end of something else, such as a body that began before the capture.
+            let reason = self.reason_to_seek(from);
+            self.pass(from, gather.start, gather.length, reason);
+            self.client.state = State::Start;
+            return 0;
+        }
         let (used, ended) = gather.add(data, stamp.frame, bytes_max);
         if gather.trust != Trust::Known {
             let fresh = data.get(..used).unwrap_or_default();
@@ -161,7 +168,7 @@ impl Connection {
         for side in [Side::Client, Side::Server] {
             let reader = self.reader_mut(side);
             if !matches!(reader.state, State::Body(_)) {
-                let gathered = reader.gather.take().map_or(0, |gather| gather.text.len() as u64);
+                let gathered = reader.gather.take().map_or(0, |gather| gather.length);
                 let blank = u64::from(std::mem::take(&mut reader.blank));
                 reader.state = State::Sink(reason);
                 self.pass(side, stamp, gathered + blank, reason);
@@ -175,7 +182,7 @@ impl Connection {
             Parsed::Whole(head, length) if length == gather.text.len() && !gather.start_missing => head,
             _ => lenient::read(from, &gather.text, fields_max, gather.start_missing),
         };
-        if gather.overlong {
+        if gather.is_overlong() {
             head.notes.add(Anomaly::HeadTooLong);
         }
         head
@@ -184,16 +191,18 @@ impl Connection {
     /// Takes what was gathered of a head that will not become whole, where its start line did; else counts it as lost.
     pub(super) fn cut_head(&mut self, from: Side, stamp: Stamp, cut: Anomaly) {
         let Some(mut gather) = self.reader_mut(from).gather.take() else { return };
-        let gathered = gather.text.len();
+        let gathered = gather.length;
         let lines = memchr::memrchr(b'\n', &gather.text).map_or(0, |at| at + 1);
+        let overlong = gather.is_overlong();
         gather.text.truncate(lines);
+        gather.length = lines as u64 + u64::from(overlong);
         if gather.trust != Trust::Known || lines == 0 {
             let reason = self.reason_to_seek(from);
-            self.pass(from, gather.start, gathered as u64, reason);
+            self.pass(from, gather.start, gathered, reason);
             return;
         }
         let mut head = self.read_gathered(from, &gather);
-        let simple = head.version == Version::Http09 && head.headers.is_empty() && gathered == lines;
+        let simple = head.version == Version::Http09 && head.headers.is_empty() && gathered == lines as u64;
         if simple {
             self.begin(from, head, gather.start, stamp, gather.frames);
         } else {

@@ -57,7 +57,7 @@ impl Connection {
     fn lose_place(&mut self, from: Side, head_was_due: bool) {
         let reason = LossReason::AfterGap;
         let reader = self.reader_mut(from);
-        let gathered = reader.gather.take().map(|gather| (gather.start, gather.text.len() as u64));
+        let gathered = reader.gather.take().map(|gather| (gather.start, gather.length));
         let blank = u64::from(std::mem::take(&mut reader.blank));
         (reader.gap, reader.gap_ever) = (true, true);
         reader.seek(reason, true, false);

@@ -10,8 +10,8 @@ pub(super) struct Gather {
     pub(super) start: Stamp,
     /// The frames that brought octets.
     pub(super) frames: Frames,
-    /// Whether octets beyond the bound were dropped.
-    pub(super) overlong: bool,
+    /// How many octets came, also those beyond the bound, which were dropped.
+    pub(super) length: u64,
     /// Whether the octets are known to start a message.
     pub(super) trust: Trust,
     /// Whether a gap swallowed the start of the request line.
@@ -45,7 +45,7 @@ impl Gather {
             text: Vec::new(),
             start,
             frames: Frames::default(),
-            overlong: false,
+            length: 0,
             trust,
             start_missing: false,
             line: Line::Some,
@@ -71,8 +71,13 @@ impl Gather {
     /// Adds octets without looking for an end, up to the bound.
     pub(super) fn append(&mut self, data: &[u8], bytes_max: usize) {
         let room = bytes_max.saturating_sub(self.text.len());
-        self.overlong |= data.len() > room;
+        self.length = self.length.saturating_add(data.len() as u64);
         self.text.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+    }
+
+    /// Whether octets beyond the bound were dropped.
+    pub(super) const fn is_overlong(&self) -> bool {
+        self.length > self.text.len() as u64
     }
 
     fn find_end(&mut self, data: &[u8]) -> Option<usize> {

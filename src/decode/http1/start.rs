@@ -36,6 +36,12 @@ pub(super) fn is_start(from: Side, bytes: &[u8]) -> Probe {
     }
 }
 
+/// Whether the octets start with a whole request line of a common method, which no cut of another request line does.
+pub(super) fn is_plain_request(bytes: &[u8]) -> bool {
+    METHODS.iter().any(|word| bytes.strip_prefix(*word).is_some_and(|rest| rest.starts_with(b" ")))
+        && is_request_line(bytes) == Probe::Yes
+}
+
 /// Whether a line, up to its LF, is the end of a request line: it ends in a version.
 pub(super) fn ends_request_line(bytes: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\n', bytes.get(..LINE_MAX.min(bytes.len())).unwrap_or_default()) else { return false };
@@ -140,4 +146,51 @@ fn is_status_line(bytes: &[u8]) -> Probe {
 /// No control octets but white space.
 fn is_text(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte >= 0x20 && byte != 0x7f || matches!(byte, b'\t' | b'\r'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_other_protocols() {
+        use Probe::{No, Unsure, Yes};
+        for (client, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Yes),
+            (b"GET /", Yes),
+            (b"\r\nGET /", Yes),
+            (b"GE", Unsure),
+            (b"", Unsure),
+            (b"\r\n", Unsure),
+            (b"get /x\r\n", Yes),
+            (b"FROBNICATE x HTTP/1.1\r\n", Yes),
+            (b" GET / HTTP/1.1\r\n", Yes),
+            (b"FROBNICATE x", Unsure),
+            (b"CONNECT s3:443 HTTP/1.1\r\n", Yes),
+            (b"OPTIONS * HTTP/1.1\r\n", Yes),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", No),
+            (b"DESCRIBE rtsp://h/x RTSP/1.0\r\n", No),
+            (b"OPTIONS sip:a@b SIP/2.0\r\n", No),
+            (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", No),
+            (b"EHLO example.org\r\n", No),
+            (b"USER anonymous\r\n", No),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", No),
+            (b"\x00\x00\x00\x85\xffSMBr", No),
+        ] {
+            assert_eq!(probe(Side::Client, client), expected, "{:?}", client.escape_ascii().to_string());
+        }
+        for (server, expected) in [
+            (&b"HTTP/1.1 200 OK\r\n"[..], Yes),
+            (b"http/1.0 200", Yes),
+            (b"HTT", Unsure),
+            (b"\r\nHTTP/1", Yes),
+            (b"RTSP/1.0 200 OK\r\n", No),
+            (b"SIP/2.0 200 OK\r\n", No),
+            (b"220 smtp.example.org ESMTP\r\n", No),
+            (b"SSH-2.0-OpenSSH\r\n", No),
+            (b"\x16\x03\x03", No),
+        ] {
+            assert_eq!(probe(Side::Server, server), expected, "{:?}", server.escape_ascii().to_string());
+        }
+    }
 }
