@@ -48,11 +48,7 @@ impl Cbc {
 
     /// Opens a body in place; gives where its content is.
     pub(super) fn open(&mut self, header: Header, sequence: u64, buffer: &mut [u8]) -> Option<Range<usize>> {
-        let sealed_length = if self.encrypt_then_mac {
-            verified(&self.mac, header, sequence, buffer)?.end
-        } else {
-            buffer.len()
-        };
+        let sealed_length = if self.encrypt_then_mac { verified(&self.mac, header, sequence, buffer)?.end } else { buffer.len() };
         let body = buffer.get_mut(..sealed_length)?;
         let (iv, blocks, start) = match self.chained_iv {
             Some(iv) => (iv, body, 0),

@@ -81,8 +81,7 @@ impl Connection {
         let mut octets = held.octets.as_slice();
         let mut body = Vec::new();
         for record in held.records {
-            let mut then =
-                Turn { from: record.from, stamp: record.stamp, secrets: &mut *turn.secrets, sink: &mut *turn.sink };
+            let mut then = Turn { from: record.from, stamp: record.stamp, secrets: &mut *turn.secrets, sink: &mut *turn.sink };
             match record.what {
                 What::Record(header) => {
                     let (now, rest) = octets.split_at(usize::from(header.length).min(octets.len()));

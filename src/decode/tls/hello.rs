@@ -219,11 +219,8 @@ fn opener12(server: &Settled, client_random: &[u8; 32], master: &[u8; 48], side:
         let start = 2 * offset + if side == Side::Client { 0 } else { length };
         block.get(start..start + length)
     };
-    let parts = KeyParts {
-        mac: pick(0, mac_length)?,
-        key: pick(mac_length, key_length)?,
-        iv: pick(mac_length + key_length, iv_length)?,
-    };
+    let parts =
+        KeyParts { mac: pick(0, mac_length)?, key: pick(mac_length, key_length)?, iv: pick(mac_length + key_length, iv_length)? };
     let has_chained_iv = server.version <= TlsVersion::Tls10;
     let mut opener = Opener::tls12(server.suite, &parts, has_chained_iv, server.has_encrypt_then_mac)?;
     opener.origin = origin;

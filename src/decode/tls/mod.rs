@@ -16,6 +16,7 @@ mod negotiation;
 mod protection;
 mod record;
 mod schedule;
+mod seek;
 mod sessions;
 mod stream;
 mod suite;
@@ -111,9 +112,21 @@ pub fn probe(start: &[u8]) -> Probe {
     }
     match (header.kind, start.get(Header::BYTES..).unwrap_or_default()) {
         (HANDSHAKE, []) => Probe::Unsure,
-        (HANDSHAKE, [kind, ..]) => if matches!(kind, 1 | 2) { Probe::Yes } else { Probe::No },
+        (HANDSHAKE, [kind, ..]) => {
+            if matches!(kind, 1 | 2) {
+                Probe::Yes
+            } else {
+                Probe::No
+            }
+        }
         (CHANGE_CIPHER_SPEC, []) => Probe::Unsure,
-        (CHANGE_CIPHER_SPEC, [octet, ..]) => if *octet == 1 && header.length == 1 { Probe::Yes } else { Probe::No },
+        (CHANGE_CIPHER_SPEC, [octet, ..]) => {
+            if *octet == 1 && header.length == 1 {
+                Probe::Yes
+            } else {
+                Probe::No
+            }
+        }
         (APPLICATION_DATA, body) => probe_next(header, body),
         _ => Probe::No,
     }

@@ -159,9 +159,10 @@ impl Connection {
         if self.view.suite.is_none() {
             self.view.alpn = offer.alpn.clone();
         }
-        let is_answer_to_retry = self.hello.as_ref().is_some_and(|hello| {
-            hello.is_retried && hello.server.is_none() && hello.client_random == offer.random
-        });
+        let is_answer_to_retry = self
+            .hello
+            .as_ref()
+            .is_some_and(|hello| hello.is_retried && hello.server.is_none() && hello.client_random == offer.random);
         if is_answer_to_retry {
             return;
         }
@@ -198,9 +199,9 @@ impl Connection {
         if version == TlsVersion::Ssl30 {
             return self.shut_both(&Shut::VersionNotSupported);
         }
-        let Some(suite) = Suite::find(answer.suite).filter(|_| {
-            !answer.has_compression && (version == TlsVersion::Tls13) == Suite::is_tls13(answer.suite)
-        }) else {
+        let Some(suite) = Suite::find(answer.suite)
+            .filter(|_| !answer.has_compression && (version == TlsVersion::Tls13) == Suite::is_tls13(answer.suite))
+        else {
             return self.shut_both(&Shut::SuiteNotSupported(answer.suite));
         };
         let Some(hello) = &mut self.hello else {

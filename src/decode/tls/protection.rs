@@ -1,12 +1,12 @@
 //! Records of a connection: in clear, sealed, counted or lost.
 
+use crate::decode::tls::Plain;
 use crate::decode::tls::cipher::{Epoch, Opened, Opener, Peeked};
 use crate::decode::tls::connection::{Connection, Turn};
 use crate::decode::tls::direction::Cover;
 use crate::decode::tls::handshake::message;
 use crate::decode::tls::hello::Early;
 use crate::decode::tls::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Header};
-use crate::decode::tls::Plain;
 use crate::model::{Close, Shut, Side};
 
 impl Connection {
@@ -58,14 +58,6 @@ impl Connection {
         if header.kind == APPLICATION_DATA && is_after_handshake && length > 0 {
             turn.sink.plain(Plain::Gap { from: turn.from, stamp: turn.stamp, length });
         }
-    }
-
-    /// Takes note that the place of the next record is not known any more.
-    pub(super) fn lose_place(&mut self, _length: u64, turn: &mut Turn<'_, '_>) {
-        let has_suite = self.view.suite.is_some();
-        let direction = self.direction_mut(turn.from);
-        let record = direction.records;
-        direction.shut(if has_suite { Shut::PacketMissing(record) } else { Shut::HandshakeNotCaptured });
     }
 
     pub(super) fn is_tls13(&self) -> bool {
@@ -125,8 +117,7 @@ impl Connection {
         let mut found = first_that_opens(&mut openers, header, &sealed, body);
         if found.is_none() && openers.iter().any(|opener| opener.epoch().is_some_and(|epoch| epoch < Epoch::Application)) {
             // Handshake messages may be missing: the keys that follow them prove themselves.
-            let epochs: &[Epoch] =
-                if is_early { &[Epoch::Handshake, Epoch::Application] } else { &[Epoch::Application] };
+            let epochs: &[Epoch] = if is_early { &[Epoch::Handshake, Epoch::Application] } else { &[Epoch::Application] };
             for &epoch in epochs {
                 let mut later = self.openers13(turn.from, epoch, turn.secrets);
                 found = found.or_else(|| first_that_opens(&mut later, header, &sealed, body));
