@@ -84,7 +84,10 @@ impl Capture {
                     let length = u32_at(block, 12) as usize;
                     capture.packets.push((links[u32_at(block, 0) as usize], block[20..20 + length].to_vec()));
                 }
-                10 => capture.secrets.extend_from_slice(&block[8..8 + u32_at(block, 4) as usize]),
+                10 => {
+                    capture.secrets.extend_from_slice(&block[8..8 + u32_at(block, 4) as usize]);
+                    capture.secrets.push(b'\n');
+                }
                 _ => {}
             }
             at += length.max(12);
@@ -191,7 +194,7 @@ fn segment(link: u32, packet: &[u8]) -> Option<(SocketAddr, SocketAddr, Segment<
         1 => SlicedPacket::from_ethernet(packet).ok()?,
         113 => SlicedPacket::from_linux_sll(packet).ok()?,
         0 => SlicedPacket::from_ip(packet.get(4..)?).ok()?,
-        101 | 228 | 229 => SlicedPacket::from_ip(packet).ok()?,
+        12 | 14 | 101 | 228 | 229 => SlicedPacket::from_ip(packet).ok()?,
         276 => SlicedPacket::from_ip(packet.get(20..)?).ok()?,
         _ => return None,
     };

@@ -154,6 +154,7 @@ impl Connection {
 
     /// Gives the end of a side to the sink, once.
     pub(super) fn close(&mut self, how: Close, turn: &mut Turn<'_, '_>) {
+        self.end_seek(turn);
         let direction = self.direction_mut(turn.from);
         if !direction.is_closed {
             direction.is_closed = true;
@@ -164,7 +165,7 @@ impl Connection {
     }
 
     /// Takes octets up to the end of a header or a body; gives what is left.
-    fn step<'d>(&mut self, data: &'d [u8], turn: &mut Turn<'_, '_>) -> &'d [u8] {
+    pub(super) fn step<'d>(&mut self, data: &'d [u8], turn: &mut Turn<'_, '_>) -> &'d [u8] {
         let opens_all = self.opens_all;
         let direction = self.direction_mut(turn.from);
         if direction.shut.is_some() {
@@ -172,6 +173,10 @@ impl Connection {
             return &[];
         }
         if direction.is_closed {
+            return &[];
+        }
+        if direction.seek.is_some() {
+            self.seek(data, turn);
             return &[];
         }
         let Some(current) = direction.current.as_mut() else {

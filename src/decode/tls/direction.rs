@@ -3,6 +3,7 @@
 use crate::decode::tls::cipher::{Epoch, Opener};
 use crate::decode::tls::handshake::Messages;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
+use crate::decode::tls::seek::Seek;
 use crate::model::Shut;
 
 /// One direction of a connection.
@@ -12,6 +13,8 @@ pub(super) struct Direction {
     pub(super) partial: Vec<u8>,
     /// The record whose header has been read.
     pub(super) current: Option<Current>,
+    /// The search for the next record, after octets were lost.
+    pub(super) seek: Option<Box<Seek>>,
     /// What protects the records.
     pub(super) cover: Cover,
     /// The TLS 1.3 keys that come next, or are in force.
@@ -98,6 +101,7 @@ impl Direction {
             self.cover = Cover::Clear;
             self.partial = Vec::new();
             self.current = None;
+            self.seek = None;
             self.messages = Messages::default();
         }
     }

@@ -16,6 +16,7 @@ mod negotiation;
 mod protection;
 mod record;
 mod schedule;
+mod seek;
 mod sessions;
 mod stream;
 mod suite;

@@ -60,14 +60,6 @@ impl Connection {
         }
     }
 
-    /// Takes note that the place of the next record is not known any more.
-    pub(super) fn lose_place(&mut self, _length: u64, turn: &mut Turn<'_, '_>) {
-        let has_suite = self.view.suite.is_some();
-        let direction = self.direction_mut(turn.from);
-        let record = direction.records;
-        direction.shut(if has_suite { Shut::PacketMissing(record) } else { Shut::HandshakeNotCaptured });
-    }
-
     pub(super) fn is_tls13(&self) -> bool {
         self.hello.as_ref().is_some_and(|hello| hello.is_tls13())
     }
