@@ -84,7 +84,7 @@ fn the_copy_that_was_refused_is_told_with_its_chain() {
 
 #[test]
 fn the_account_holds_the_frames_that_show_it() {
-    let told = run(&[&failing_job(V1, &GAPS), &cleanup()].concat());
+    let told = run(&[failing_job(V1, &GAPS), cleanup()].concat());
     let finding = told.finding(REFUSED).unwrap();
     for evidence in &finding.evidence {
         assert!(!evidence.frames.is_empty() && evidence.exchange.is_some());

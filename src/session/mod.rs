@@ -1,0 +1,3 @@
+//! Recorded sessions and the file formats they are kept in.
+
+pub mod pcapng;
