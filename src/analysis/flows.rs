@@ -89,7 +89,11 @@ impl Flows {
         }
         let is_full = self.tls.len() >= TLS_ROWS_MAX;
         let same = |row: &TlsRow| {
-            row.hop == hop && row.reason == reason && row.sni == view.sni && row.version == view.version && row.suite == view.suite
+            row.hop == hop
+                && row.reason == reason
+                && row.sni == view.sni
+                && row.version == view.version
+                && row.suite == view.suite
         };
         let index = self.tls.iter().position(same).or(if is_full { Some(TLS_ROWS_MAX - 1) } else { None });
         match index.and_then(|index| self.tls.get_mut(index)) {

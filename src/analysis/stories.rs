@@ -6,14 +6,18 @@ use crate::hops::DeclaredHop;
 use crate::rules::{Confidence, Outcome};
 use crate::s3::client_log::ClientLog;
 
-const V1: &str = "* User-Agent: Hadoop 3.3.4, aws-sdk-java/1.12.262 Linux/6.18 OpenJDK_64-Bit_Server_VM/17.0.15 cfg/retry-mode/legacy";
+const V1: &str =
+    "* User-Agent: Hadoop 3.3.4, aws-sdk-java/1.12.262 Linux/6.18 OpenJDK_64-Bit_Server_VM/17.0.15 cfg/retry-mode/legacy";
 const V2: &str = "* User-Agent: Hadoop 3.4.1, aws-sdk-java/2.24.6 md/io#sync Linux/6.18 cfg/retry-mode/adaptive ft/s3-transfer";
-const BOTO3: &str = "* User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11 cfg/retry-mode#legacy Botocore/1.44.5";
+const BOTO3: &str =
+    "* User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux lang/python#3.11 cfg/retry-mode#legacy Botocore/1.44.5";
 const SIGNED: &str = "* Authorization: AWS4-HMAC-SHA256 Credential=lab/20261123/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=ab12";
 const FRONT: &str = "= 172.18.0.5 172.18.0.4:8091";
 const SIDEKICK: &str = "Server: SideKick | Server: MinIO | X-Proxy: true | X-Amz-Request-Id: 18EAAF997433FBBA";
-const KMS: &str = "X-Amz-Server-Side-Encryption: aws:kms | X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: arn:aws:kms:minio-default-key";
-const PART: &str = "/spark-data/t/people/_temporary/0/_temporary/attempt_2026_0002_m_000001_3/part-00001-bd449e53-c000.snappy.parquet";
+const KMS: &str =
+    "X-Amz-Server-Side-Encryption: aws:kms | X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id: arn:aws:kms:minio-default-key";
+const PART: &str =
+    "/spark-data/t/people/_temporary/0/_temporary/attempt_2026_0002_m_000001_3/part-00001-bd449e53-c000.snappy.parquet";
 const KEY: &str = "t/people/_temporary/0/_temporary/attempt_2026_0002_m_000001_3/part-00001-bd449e53-c000.snappy.parquet";
 
 /// The second hop: TLS that stayed shut.
@@ -40,11 +44,15 @@ fn climb(directory: &str) -> String {
 }
 
 fn upload() -> String {
-    format!("> PUT {PART} | x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD | x-amz-decoded-content-length: 5303 | .x\n< 200 | {SIDEKICK} | {KMS}\n")
+    format!(
+        "> PUT {PART} | x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD | x-amz-decoded-content-length: 5303 | .x\n< 200 | {SIDEKICK} | {KMS}\n"
+    )
 }
 
 fn cleanup() -> String {
-    format!("> POST /spark-data/?delete | .<Delete><Quiet>true</Quiet><Object><Key>{KEY}</Key></Object></Delete>\n< 200 | {SIDEKICK}\n")
+    format!(
+        "> POST /spark-data/?delete | .<Delete><Quiet>true</Quiet><Object><Key>{KEY}</Key></Object></Delete>\n< 200 | {SIDEKICK}\n"
+    )
 }
 
 /// The failing job of the lab up to the last HEAD.
@@ -64,8 +72,18 @@ const REFUSED: &str = "copy-refused-by-client";
 #[test]
 fn the_copy_that_was_refused_is_told_with_its_chain() {
     let told = run(&[&failing_job(V1, &GAPS), &cleanup(), "@ 30\n> HEAD /spark-data/t\n< 404\n", BACK_SHUT].concat());
-    let must_not = ["write-refused-by-client", "sse-c-key-in-clear", "sse-header-in-clear", "session-token-in-clear", "presigned-url-in-clear"];
-    told.check(Outcome::RefusedBeforeTheWire, &[REFUSED, "kms-key-id-in-clear", "clear-before-tls", "signature-in-clear"], &must_not);
+    let must_not = [
+        "write-refused-by-client",
+        "sse-c-key-in-clear",
+        "sse-header-in-clear",
+        "session-token-in-clear",
+        "presigned-url-in-clear",
+    ];
+    told.check(
+        Outcome::RefusedBeforeTheWire,
+        &[REFUSED, "kms-key-id-in-clear", "clear-before-tls", "signature-in-clear"],
+        &must_not,
+    );
     let finding = told.finding(REFUSED).unwrap();
     assert_eq!(finding.confidence, Confidence::Strong);
     assert_eq!(finding.count, 1);
@@ -97,8 +115,11 @@ fn what_speaks_against_a_refusal_silences_it() {
     let after = |more: &str| [failing_job(V1, &GAPS).as_str(), more, "@ 90\n> HEAD /spark-data/t\n< 404\n"].concat();
     let copy_agent = V1.to_owned() + " com.amazonaws.services.s3.transfer.TransferManager/1.12.262\n";
     let copy_of_it = format!("{copy_agent}> PUT /spark-data/t/people/part-1 | x-amz-copy-source: /spark-data/{KEY}\n< 200\n");
-    let copy_in_job = format!("{copy_agent}> PUT /spark-data/t/people/part-0 | x-amz-copy-source: /spark-data/t/people/_temporary/0/task/part-0\n< 200\n");
-    let kms_copy = format!("{copy_agent}> PUT /spark-data/o/p | x-amz-copy-source: /spark-data/o/q | {}\n< 200\n", KMS.to_lowercase());
+    let copy_in_job = format!(
+        "{copy_agent}> PUT /spark-data/t/people/part-0 | x-amz-copy-source: /spark-data/t/people/_temporary/0/task/part-0\n< 200\n"
+    );
+    let kms_copy =
+        format!("{copy_agent}> PUT /spark-data/o/p | x-amz-copy-source: /spark-data/o/q | {}\n< 200\n", KMS.to_lowercase());
     let success = format!("> PUT /spark-data/t/people/_SUCCESS\n< 200 | {SIDEKICK}\n");
     let without_key = format!("> HEAD {PART}\n< 200 | {SIDEKICK} | X-Amz-Server-Side-Encryption: AES256\n");
     for (what, more) in [
@@ -120,7 +141,8 @@ fn a_copy_of_something_else_lowers_and_a_copy_by_another_client_does_not() {
     let elsewhere = "> PUT /other/b | x-amz-copy-source: /other/a\n< 200\n";
     let told = run(&[&failing_job(V1, &GAPS), elsewhere, end].concat());
     assert_eq!(confidence(&told, REFUSED), Some(Confidence::Possible));
-    let by_another = format!("= 172.18.0.9 172.18.0.4:8091\n> PUT /spark-data/t/people/x | x-amz-copy-source: /spark-data/{KEY}2\n< 200\n");
+    let by_another =
+        format!("= 172.18.0.9 172.18.0.4:8091\n> PUT /spark-data/t/people/x | x-amz-copy-source: /spark-data/{KEY}2\n< 200\n");
     let told = run(&[&failing_job(V1, &GAPS), by_another.as_str(), end].concat());
     assert_eq!(confidence(&told, REFUSED), Some(Confidence::Strong));
     let by_boto3 = format!("{BOTO3}\n> PUT /spark-data/t/people/x | x-amz-copy-source: /spark-data/{KEY}\n< 200\n");
@@ -215,7 +237,10 @@ fn a_log_proves_what_never_reached_the_wire() {
         eprintln!("skipped: the reader of client logs finds nothing yet");
         return;
     }
-    let told = run_with("= 172.18.0.4 172.18.0.2:9000\n! shut aistor", Options { client_logs: vec![("job.log".to_owned(), log)], ..Options::default() });
+    let told = run_with(
+        "= 172.18.0.4 172.18.0.2:9000\n! shut aistor",
+        Options { client_logs: vec![("job.log".to_owned(), log)], ..Options::default() },
+    );
     told.check(Outcome::RefusedBeforeTheWire, &["request-refused-by-client"], &[REFUSED, "write-refused-by-client"]);
     let finding = told.finding("request-refused-by-client").unwrap();
     assert_eq!(finding.confidence, Confidence::Certain);
@@ -290,10 +315,13 @@ fn a_newer_sdk_leaks_the_customer_key() {
 fn boto3_without_encryption_shows_key_ids_presigned_urls_and_data() {
     let query = "AWSAccessKeyId=lab&Signature=abc%3D&Expires=1795444000";
     let text = [
+        // The presigned request comes before the line that signs all others by header.
+        format!("{FRONT}\n{BOTO3}\n> GET /py-crud/a.txt?{query}\n< 200 | {SIDEKICK} | {KMS} | .hello\n"),
         head(BOTO3),
-        format!("> PUT /py-crud\n< 409 | {SIDEKICK} | .<Error><Code>BucketAlreadyOwnedByYou</Code><Message>mine</Message></Error>\n"),
+        format!(
+            "> PUT /py-crud\n< 409 | {SIDEKICK} | .<Error><Code>BucketAlreadyOwnedByYou</Code><Message>mine</Message></Error>\n"
+        ),
         format!("> PUT /py-crud/a.txt | .hello\n< 200 | {SIDEKICK} | {KMS}\n"),
-        format!("> GET /py-crud/a.txt?{query}\n< 200 | {SIDEKICK} | {KMS} | .hello\n"),
     ]
     .concat();
     let told = run(&text);
@@ -326,8 +354,14 @@ fn a_walk_without_a_write_is_a_refused_write() {
 
 #[test]
 fn nothing_decoded_is_not_judged() {
-    let health = "= 172.18.0.4 172.18.0.2:9000\n* User-Agent: Go-http-client/1.1\n> GET /minio/health/cluster\n< 200 | Server: MinIO\n";
-    for text in ["", "= 172.18.0.5 172.18.0.4:8090\n! shut sidekick\n", health, &[health, "= 172.18.0.5 172.18.0.4:8090\n! shut sidekick\n"].concat()] {
+    let health =
+        "= 172.18.0.4 172.18.0.2:9000\n* User-Agent: Go-http-client/1.1\n> GET /minio/health/cluster\n< 200 | Server: MinIO\n";
+    for text in [
+        "",
+        "= 172.18.0.5 172.18.0.4:8090\n! shut sidekick\n",
+        health,
+        &[health, "= 172.18.0.5 172.18.0.4:8090\n! shut sidekick\n"].concat(),
+    ] {
         let told = run(text);
         assert_eq!(told.outcome(), Outcome::NotJudged, "{text}");
         assert_eq!(told.fired().contains(&"tls-not-decrypted"), text.contains("shut"));
@@ -361,7 +395,8 @@ fn hops_are_named_and_ordered_from_what_passes() {
     assert_eq!((told.summary.hops[0].exchanges, told.summary.hops[0].calls), (2, 1));
     assert_eq!(told.exchanges[0].0, "sidekick-store", "also the first exchange has the final name");
     // On one machine all addresses are the same, and only the headers tell.
-    let told = run(&text.replace("172.18.0.4", "127.0.0.1").replace("172.18.0.2", "127.0.0.1").replace("172.18.0.5", "127.0.0.1"));
+    let told =
+        run(&text.replace("172.18.0.4", "127.0.0.1").replace("172.18.0.2", "127.0.0.1").replace("172.18.0.5", "127.0.0.1"));
     let names: Vec<_> = told.summary.hops.iter().map(|hop| hop.name.as_str()).collect();
     assert_eq!(names, ["sidekick-store", "spark-sidekick"]);
     assert_eq!(told.summary.hops[1].upstream, Some(told.summary.hops[0].id));
@@ -369,14 +404,21 @@ fn hops_are_named_and_ordered_from_what_passes() {
 
 #[test]
 fn declared_and_named_hops_keep_their_names_and_names_are_unique() {
-    let text = format!("{FRONT}\n{V1}\n> HEAD /b/k\n< 404 | {SIDEKICK}\n= 172.18.0.5 172.18.0.4:8092\n> HEAD /b/k\n< 404 | {SIDEKICK}\n");
-    let names = |options| run_with(&text, options).summary.hops.into_iter().map(|hop| (hop.name, hop.declared)).collect::<Vec<_>>();
+    let text = format!(
+        "{FRONT}\n{V1}\n> HEAD /b/k\n< 404 | {SIDEKICK}\n= 172.18.0.5 172.18.0.4:8092\n> HEAD /b/k\n< 404 | {SIDEKICK}\n"
+    );
+    let names =
+        |options| run_with(&text, options).summary.hops.into_iter().map(|hop| (hop.name, hop.declared)).collect::<Vec<_>>();
     let plain = |name: &str| (name.to_owned(), false);
     assert_eq!(names(Options::default()), [plain("spark-sidekick"), plain("spark-sidekick:8092")]);
     let declared = DeclaredHop { name: "front".to_owned(), servers: vec![("172.18.0.4".to_owned(), None, None)] };
     assert_eq!(names(Options { hops: vec![declared], ..Options::default() }), [("front".to_owned(), true)]);
-    let named = vec![("172.18.0.5".parse().unwrap(), "spark-master.lab".to_owned()), ("172.18.0.4".parse().unwrap(), "edge".to_owned())];
-    assert_eq!(names(Options { names: named, ..Options::default() }), [plain("spark-master-edge"), plain("spark-master-edge:8092")]);
+    let named =
+        vec![("172.18.0.5".parse().unwrap(), "spark-master.lab".to_owned()), ("172.18.0.4".parse().unwrap(), "edge".to_owned())];
+    assert_eq!(
+        names(Options { names: named, ..Options::default() }),
+        [plain("spark-master-edge"), plain("spark-master-edge:8092")]
+    );
 }
 
 #[test]

@@ -77,7 +77,13 @@ impl Tables {
             for (clear, by_direction) in [true, false].into_iter().zip(by_transport) {
                 for (direction, by_kind) in [Direction::Request, Direction::Response].into_iter().zip(by_direction) {
                     let seen = KINDS.iter().zip(by_kind).filter(|(_, count)| **count > 0);
-                    rows.extend(seen.map(|(kind, count)| EncryptionRow { hop, clear, direction, kind: kind.label(), count: *count }));
+                    rows.extend(seen.map(|(kind, count)| EncryptionRow {
+                        hop,
+                        clear,
+                        direction,
+                        kind: kind.label(),
+                        count: *count,
+                    }));
                 }
             }
         }

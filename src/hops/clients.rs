@@ -61,7 +61,13 @@ impl Clients {
     const RAW_MAX: usize = 4 * Self::ROWS_MAX;
 
     /// The client of a call, counted; `read` is asked only where the agent is new.
-    pub fn count_call<'x>(&mut self, hop: HopId, ip: IpAddr, agent: Option<&[u8]>, read: impl FnOnce() -> Client<'x>) -> ClientId {
+    pub fn count_call<'x>(
+        &mut self,
+        hop: HopId,
+        ip: IpAddr,
+        agent: Option<&[u8]>,
+        read: impl FnOnce() -> Client<'x>,
+    ) -> ClientId {
         let key = (hop, ip, hash(agent.unwrap_or_default()));
         let id = match self.last {
             Some((last, id)) if last == key => id,
@@ -151,7 +157,12 @@ mod tests {
 
     fn id_of(clients: &mut Clients, ip: &str, agent: &str) -> ClientId {
         let ip = ip.parse().unwrap();
-        clients.count_call(HopId(0), ip, Some(agent.as_bytes()), || Client { sdk: Sdk::Other, version: None, hadoop: None, agent: None })
+        clients.count_call(HopId(0), ip, Some(agent.as_bytes()), || Client {
+            sdk: Sdk::Other,
+            version: None,
+            hadoop: None,
+            agent: None,
+        })
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl Evidence {
         }
         let headers = &exchange.request.headers;
         self.observe_forwarding(headers, exchange.endpoints.server.port);
-        let is_health = exchange.request.target().starts_with(b"/minio/health/") || exchange.request.target().starts_with(b"/v1/health");
+        let is_health =
+            exchange.request.target().starts_with(b"/minio/health/") || exchange.request.target().starts_with(b"/v1/health");
         if self.agent.is_none() && !is_health {
             self.agent = agent_word(headers).map(|word| (exchange.endpoints.client.ip, word));
         }
@@ -75,7 +76,9 @@ impl Evidence {
             return;
         }
         if self.proxy.is_none() {
-            let is_sidekick = forwarded_host.is_some() && headers.has(HeaderName::XRealIp) && forwarded_for.is_some_and(|list| list.contains(','));
+            let is_sidekick = forwarded_host.is_some()
+                && headers.has(HeaderName::XRealIp)
+                && forwarded_for.is_some_and(|list| list.contains(','));
             self.proxy = Some(if is_sidekick { "sidekick" } else { "proxy" });
         }
         for authority in [forwarded_host, headers.text_of(HeaderName::Host)].into_iter().flatten() {

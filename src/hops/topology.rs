@@ -156,7 +156,11 @@ impl Topology {
         };
         hop.servers.iter().any(|server| {
             let same_machine = next.servers.iter().any(|next| next.ip == server.ip);
-            if same_machine { forwarded_from(server) } else { next.clients.contains(&server.ip) && !hop.clients.contains(&server.ip) }
+            if same_machine {
+                forwarded_from(server)
+            } else {
+                next.clients.contains(&server.ip) && !hop.clients.contains(&server.ip)
+            }
         })
     }
 
@@ -192,7 +196,8 @@ impl Topology {
 
     fn add(&mut self, endpoints: Endpoints, transport: HopTransport) -> HopId {
         let server = endpoints.server;
-        let declared = self.declared.iter().find(|declared| self.declares(declared, server)).map(|declared| declared.name.clone());
+        let declared =
+            self.declared.iter().find(|declared| self.declares(declared, server)).map(|declared| declared.name.clone());
         let name = match &declared {
             Some(name) => name.clone(),
             None => format!("{}-{}", self.client_word(endpoints), self.server_word(server)),

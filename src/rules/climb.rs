@@ -76,7 +76,8 @@ impl Climbs {
     pub(super) fn without_write(&self, now: Timestamp) -> Vec<&Climb> {
         // A write follows within milliseconds; a second is ample, and a capture that ends sooner has not seen it.
         const SILENCE_MIN: Duration = Duration::from_secs(1);
-        let is_finding = |climb: &&Climb| climb.is_finding() && now.since(climb.last) >= SILENCE_MIN && !self.is_contradicted(climb);
+        let is_finding =
+            |climb: &&Climb| climb.is_finding() && now.since(climb.last) >= SILENCE_MIN && !self.is_contradicted(climb);
         self.found.iter().chain(&self.current).filter(is_finding).collect()
     }
 

@@ -176,6 +176,7 @@ impl Group {
             return false;
         };
         let write = self.write(bucket, key, call.exchange.request.start);
+        write.process = write.process.or_else(|| process_of(call));
         write.add_head(call.exchange, &id);
         write.tells_of_refusal()
     }

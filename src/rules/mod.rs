@@ -66,7 +66,11 @@ mod tests {
     fn every_rule_has_a_name_of_its_own_and_a_page_with_four_headings() {
         for (index, rule) in all().iter().enumerate() {
             assert!(all().iter().skip(index + 1).all(|other| other.name != rule.name), "{} twice", rule.name);
-            assert!(rule.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), "{}", rule.name);
+            assert!(
+                rule.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{}",
+                rule.name
+            );
             let text = rule.text();
             let headings: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
             assert_eq!(headings, ["## What it reports", "## Why it matters", "## Example", "## What to do"], "{}", rule.name);

@@ -22,7 +22,9 @@ const EXPOSURES: [&str; 6] = [
 
 /// The verdict over all findings, which are given the worst first.
 pub(super) fn verdict(findings: &[Finding], view: &View<'_>) -> Verdict {
-    let of = |names: &[&str]| findings.iter().filter(|finding| names.contains(&finding.rule.name)).max_by_key(|finding| finding.confidence);
+    let of = |names: &[&str]| {
+        findings.iter().filter(|finding| names.contains(&finding.rule.name)).max_by_key(|finding| finding.confidence)
+    };
     for (names, outcome) in
         [(&REFUSALS[..], Outcome::RefusedBeforeTheWire), (&LEAKS[..], Outcome::Leaked), (&EXPOSURES[..], Outcome::Exposed)]
     {
@@ -56,7 +58,8 @@ fn without_findings(view: &View<'_>) -> Verdict {
     let hops = view.hops.hops();
     let calls: u64 = hops.iter().map(|hop| hop.calls).sum();
     let shut: Vec<String> = hops.iter().filter(|hop| hop.shut_flows > 0).map(|hop| hop.name.clone()).collect();
-    let not_judged = |message: String| Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
+    let not_judged =
+        |message: String| Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
     if calls == 0 {
         return not_judged(match shut.as_slice() {
             [] => "No S3 call was decoded: nothing was judged.".to_owned(),
@@ -65,7 +68,10 @@ fn without_findings(view: &View<'_>) -> Verdict {
     }
     // The client's own hop is what users ask about. Where it stayed shut, a look at the others is no answer.
     let is_client_hop = |hop: &&crate::hops::Hop| view.hops.downstream(hop.id).next().is_none();
-    let shut_client = hops.iter().filter(is_client_hop).find(|hop| hop.shut_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some());
+    let shut_client = hops
+        .iter()
+        .filter(is_client_hop)
+        .find(|hop| hop.shut_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some());
     if let Some(hop) = shut_client {
         return not_judged(format!("The client's own hop, {}, stayed shut: what crossed it was not judged.", hop.name));
     }
@@ -75,6 +81,9 @@ fn without_findings(view: &View<'_>) -> Verdict {
         [] => (Confidence::Strong, String::new()),
         shut => (Confidence::Likely, format!(" Some connections of {} stayed shut and were not seen.", list(shut))),
     };
-    let message = format!("{} judged, and nothing crossed in clear that should not.{how}{unseen}", counted(calls, "S3 call was", "S3 calls were"));
+    let message = format!(
+        "{} judged, and nothing crossed in clear that should not.{how}{unseen}",
+        counted(calls, "S3 call was", "S3 calls were")
+    );
     Verdict { outcome: Outcome::Clean, confidence, message, rule: None }
 }

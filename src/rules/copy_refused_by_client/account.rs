@@ -77,13 +77,15 @@ fn from_wire(write: &Write, story: &Story<'_>, group: &Group, view: &View<'_>) -
         confidence = confidence.min(Confidence::Likely);
     }
     let until = write.last.after(SILENCE_MIN);
-    let mut copies = group.copies.iter().filter(|copy| copy.at >= write.since() && copy.at <= until).peekable();
-    if copies.peek().is_some() {
+    for copy in group.copies.iter().filter(|copy| copy.at >= write.since() && copy.at <= until) {
         // A copy within the same job: this client sends copies, so the missing one has another reason.
-        if copies.any(|copy| copy.bucket == story.bucket && copy.root == story.root) {
+        if copy.bucket == story.bucket && copy.root == story.root {
             return None;
         }
-        confidence = Confidence::Possible;
+        let is_other_process = copy.process.is_some() && write.process.is_some() && copy.process != write.process;
+        if !is_other_process {
+            confidence = Confidence::Possible;
+        }
     }
     Some(confidence)
 }

@@ -35,6 +35,8 @@ pub(super) struct Write {
     pub(super) last: Timestamp,
     /// HEADs answered with 403 or 5xx, or not at all.
     pub(super) head_failures: u64,
+    /// A digest of the process that HEADed it, where S3A tells.
+    pub(super) process: Option<u64>,
     /// The request that deleted it without a copy.
     pub(super) deleted: Option<Sight>,
 }
@@ -68,6 +70,7 @@ impl Write {
             times: Vec::new(),
             last: Timestamp::EPOCH,
             head_failures: 0,
+            process: None,
             deleted: None,
         }
     }
