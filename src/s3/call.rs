@@ -261,7 +261,12 @@ fn is_s3_header(name: HeaderName, sent: &[u8]) -> bool {
         HeaderName::Other => {
             S3_PREFIXES.iter().any(|prefix| sent.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
         }
-        _ => S3_PREFIXES.iter().any(|prefix| name.as_str().as_bytes().starts_with(prefix)),
+        // Known names are in the order of the alphabet, so those with one beginning stand together.
+        _ => {
+            (HeaderName::XAmzAcl..=HeaderName::XAmzWriteOffsetBytes).contains(&name)
+                || (HeaderName::AmzSdkInvocationId..=HeaderName::AmzSdkRetry).contains(&name)
+                || (HeaderName::XMinioErrorCode..=HeaderName::XMinioForceDelete).contains(&name)
+        }
     }
 }
 
@@ -418,6 +423,15 @@ mod tests {
             [(&missing, Some("NoSuchKey")), (&head, Some("InvalidRequest")), (&late, Some("InternalError")), (&object, None)]
         {
             assert_eq!(call(exchange, &domains).error().map(|error| error.code.into_owned()).as_deref(), code);
+        }
+    }
+
+    #[test]
+    fn known_headers_of_s3_are_those_with_its_prefixes() {
+        for name in HeaderName::ALL {
+            let text = name.as_str().as_bytes();
+            let has_prefix = S3_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+            assert_eq!(is_s3_header(*name, text), has_prefix, "{}", name.as_str());
         }
     }
 

@@ -194,8 +194,11 @@ pub(crate) fn headers_have_encryption(headers: &Headers) -> bool {
 
 /// Whether a query names any encryption parameter.
 pub(crate) fn query_has_encryption(query: Query<'_>) -> bool {
-    query.raw_pairs().any(|(name, _)| Item::of_parameter(&decode_form(name)).is_some())
+    query.raw_pairs().any(|(name, _)| name.len() >= NAME_BYTES_MIN && Item::of_parameter(&decode_form(name)).is_some())
 }
+
+/// The shortest name of all, `SSECustomerKey`. Escapes only make a name longer.
+const NAME_BYTES_MIN: usize = 14;
 
 #[derive(Clone, Copy)]
 enum Item {

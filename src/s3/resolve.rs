@@ -32,12 +32,16 @@ pub fn resolve(method: &[u8], level: Level, query: Query<'_>, headers: &Headers)
 /// The row with most query keys among those whose keys and headers are all there; a row that asks for a header beats one
 /// that does not.
 fn best_row(method: Method, level: Level, keys: u64, present: u8) -> (Option<Operation>, bool) {
+    if keys == 0 && present == 0 {
+        return (plain_operation(method, level), false);
+    }
     let mut best: Option<(u32, u64, Operation)> = None;
     let mut ambiguous = false;
-    for (index, pattern) in (0_u8..).zip(PATTERNS.iter()) {
-        if pattern.method != method || pattern.level != level {
-            continue;
-        }
+    let mut rows = ROWS_OF.get(method as usize).and_then(|levels| levels.get(level as usize)).copied().unwrap_or_default();
+    while rows != 0 {
+        let index = rows.trailing_zeros() as u8;
+        rows &= rows - 1;
+        let Some(pattern) = PATTERNS.get(usize::from(index)) else { break };
         if keys & pattern.keys != pattern.keys || present & pattern.headers != pattern.headers {
             continue;
         }
@@ -51,6 +55,22 @@ fn best_row(method: Method, level: Level, keys: u64, present: u8) -> (Option<Ope
         }
     }
     (best.map(|(_, _, operation)| operation), ambiguous)
+}
+
+/// The operation of a request that nothing discriminates: most requests, answered without a walk over the table.
+const fn plain_operation(method: Method, level: Level) -> Option<Operation> {
+    Some(match (level, method) {
+        (Level::Object, Method::Get) => Operation::GET_OBJECT,
+        (Level::Object, Method::Head) => Operation::HEAD_OBJECT,
+        (Level::Object, Method::Put) => Operation::PUT_OBJECT,
+        (Level::Object, Method::Delete) => Operation::DELETE_OBJECT,
+        (Level::Bucket, Method::Get) => Operation::LIST_OBJECTS,
+        (Level::Bucket, Method::Head) => Operation::HEAD_BUCKET,
+        (Level::Bucket, Method::Put) => Operation::CREATE_BUCKET,
+        (Level::Bucket, Method::Delete) => Operation::DELETE_BUCKET,
+        (Level::Root, Method::Get) => Operation::LIST_BUCKETS,
+        _ => return None,
+    })
 }
 
 /// What is decided before the table is asked.
@@ -120,12 +140,24 @@ fn recognise_method(method: &[u8]) -> Option<Method> {
 
 /// The known keys of a query as bits.
 fn recognise_keys(query: Query<'_>) -> u64 {
-    let mut keys = 0;
-    for (name, value) in query.raw_pairs() {
-        let name = decode_form(name);
-        keys |= std::str::from_utf8(&name).map_or(0, |name| recognise_key(name, value));
+    query.raw_pairs().fold(0, |keys, (name, value)| keys | recognise_key(&decode_form(name), value))
+}
+
+fn recognise_key(name: &[u8], value: &[u8]) -> u64 {
+    let first = name.first().copied().unwrap_or_default();
+    let mut candidates = KEYS_BY_FIRST.get(usize::from(first)).copied().unwrap_or_default();
+    let mut found = 0;
+    while candidates != 0 {
+        let bit = candidates & candidates.wrapping_neg();
+        candidates ^= bit;
+        let key = KEYS.get(bit.trailing_zeros() as usize).copied().unwrap_or_default().as_bytes();
+        match key.strip_prefix(name) {
+            Some([]) => found |= bit,
+            Some([b'=', wanted @ ..]) if *decode_form(value) == *wanted => found |= bit,
+            _ => {}
+        }
     }
-    keys
+    found
 }
 
 fn present_headers(headers: &Headers) -> u8 {
@@ -156,17 +188,28 @@ const HEADER_TOKEN: u8 = 4;
 /// A row in the form that matching needs.
 #[derive(Clone, Copy)]
 struct Pattern {
-    method: Method,
-    level: Level,
     headers: u8,
     keys: u64,
 }
 
 static PATTERNS: [Pattern; 112] = patterns();
+/// For every method and level the bits of its rows.
+static ROWS_OF: [[u128; 4]; 7] = rows_of();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
+const fn rows_of() -> [[u128; 4]; 7] {
+    let mut out = [[0; 4]; 7];
+    let mut at = 0;
+    while at < ROWS.len() {
+        out[ROWS[at].method as usize][ROWS[at].level as usize] |= 1 << at;
+        at += 1;
+    }
+    out
+}
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
 const fn patterns() -> [Pattern; 112] {
-    let mut out = [Pattern { method: Method::Any, level: Level::Service, headers: 0, keys: 0 }; 112];
+    let mut out = [Pattern { headers: 0, keys: 0 }; 112];
     let mut at = 0;
     while at < out.len() {
         let row = &ROWS[at];
@@ -180,7 +223,7 @@ const fn patterns() -> [Pattern; 112] {
             headers |= header_bit(row.headers[next]);
             next += 1;
         }
-        out[at] = Pattern { method: row.method, level: row.level, headers, keys };
+        out[at] = Pattern { headers, keys };
         at += 1;
     }
     out
@@ -214,35 +257,77 @@ const fn same_text(left: &[u8], right: &[u8]) -> bool {
     true
 }
 
-macro_rules! query_keys {
-    (plain: $($plain:literal)*; valued: $($name:literal = $value:literal)*) => {
-        const KEYS: &[&str] = &[$($plain,)* $(concat!($name, "=", $value),)*];
-        const _: () = assert!(KEYS.len() <= 64);
+/// The query keys that decide: those of the table, then those of MinIO.
+const KEYS: &[&str] = &[
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "annotationName",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "id",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "list-type=2",
+    "location",
+    "logging",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "select-type=2",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+    "Action",
+    "events",
+    "lambdaArn",
+    "metadata=true",
+    "replication-check",
+    "replication-metrics",
+    "replication-reset",
+    "replication-reset-status",
+];
+const _: () = assert!(KEYS.len() <= 64);
 
-        fn recognise_key(name: &str, value: &[u8]) -> u64 {
-            let bit = match name {
-                $($plain => const { key_bit($plain) },)*
-                _ => 0,
-            };
-            bit | match name {
-                $($name if *decode_form(value) == *$value.as_bytes() => const { key_bit(concat!($name, "=", $value)) },)*
-                _ => 0,
-            }
-        }
-    };
-}
+/// For every first letter the bits of the keys that begin with it.
+static KEYS_BY_FIRST: [u64; 128] = keys_by_first();
 
-query_keys! {
-    plain:
-        "abac" "accelerate" "acl" "analytics" "annotation" "annotationName" "attributes" "cors" "delete" "encryption" "id"
-        "intelligent-tiering" "inventory" "legal-hold" "lifecycle" "location" "logging" "metadataAnnotationTable"
-        "metadataConfiguration" "metadataInventoryTable" "metadataJournalTable" "metadataTable" "metrics" "notification"
-        "object-lock" "ownershipControls" "partNumber" "policy" "policyStatus" "publicAccessBlock" "renameObject" "replication"
-        "requestPayment" "restore" "retention" "select" "session" "tagging" "torrent" "uploadId" "uploads" "versioning"
-        "versions" "website"
-        "Action" "events" "lambdaArn" "replication-check" "replication-metrics" "replication-reset" "replication-reset-status";
-    valued:
-        "list-type" = "2" "metadata" = "true" "select-type" = "2"
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
+const fn keys_by_first() -> [u64; 128] {
+    let mut out = [0; 128];
+    let mut at = 0;
+    while at < KEYS.len() {
+        out[KEYS[at].as_bytes()[0] as usize] |= 1 << at;
+        at += 1;
+    }
+    out
 }
 
 const KEY_ACL: u64 = key_bit("acl");
