@@ -311,3 +311,13 @@ impl Flows {
 fn due(queue: &mut VecDeque<(Timestamp, u32, FlowId)>, now: Timestamp) -> Option<(Timestamp, u32, FlowId)> {
     if queue.front()?.0 <= now { queue.pop_front() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_open_flow_costs_less_than_half_a_kilobyte() {
+        assert!(size_of::<Option<Flow>>() <= 512, "{}", size_of::<Option<Flow>>());
+    }
+}
