@@ -1,7 +1,5 @@
 //! TLS connections that were recorded for this project: all suites, changes of keys, resumption, loss, and hostile changes.
 
-mod tls_support;
-
 use std::fs;
 
 use hopwire::decode::Limits;
@@ -9,7 +7,8 @@ use hopwire::decode::tls::{Connection, KeyLog, Secrets, Sessions, suite_name};
 use hopwire::model::{Close, Secret, Shut, Side, Stamp, TlsVersion};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use tls_support::{Capture, Collected, Flow, Happening, Outcome, fixture, keylog, open, open_flow};
+
+use crate::support::{Capture, Collected, Flow, Happening, Outcome, fixture, keylog, open, open_flow};
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
