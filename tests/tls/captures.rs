@@ -144,7 +144,7 @@ fn connections_without_secrets_are_listed_with_name_and_reason() {
     let mut different = Vec::new();
     for (name, capture) in oracle.as_object().unwrap() {
         let path = shared(&format!("corpora/{name}")).unwrap();
-        let outcomes = std::panic::catch_unwind(|| open(&Capture::read(&path), b"", usize::MAX, 0)).unwrap_or_default();
+        let outcomes = open(&Capture::read(&path), b"", usize::MAX, 0);
         let streams: Vec<&Value> = capture["streams"].as_object().unwrap().values().collect();
         let of = |key: &str| -> Vec<String> {
             let mut found: Vec<String> = streams.iter().filter_map(|one| one[key].as_str()).map(str::to_owned).collect();

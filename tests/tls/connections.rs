@@ -409,3 +409,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn premaster_secrets_open_connections_with_the_extended_master_secret() {
+    for piece in [usize::MAX, 1] {
+        let outcomes = open(&capture("suites"), &keys("premaster"), piece, 0);
+        for port in [14401, 14403] {
+            let outcome = outcomes.iter().find(|outcome| outcome.server.port() == port).unwrap();
+            assert_eq!(outcome.shut, None, "{port}");
+            assert_eq!(outcome.plain.client.octets, b"GET /object HTTP/1.0\r\n\r\n");
+            assert_eq!(outcome.plain.server.octets.len(), 2645);
+        }
+    }
+}
