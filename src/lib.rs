@@ -1,5 +1,9 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
+pub mod analysis;
 pub mod decode;
+pub mod hops;
 pub mod model;
+pub mod report;
+pub mod rules;
 pub mod session;
