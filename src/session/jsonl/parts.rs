@@ -110,8 +110,12 @@ struct RequestPart<'a> {
     headers: Vec<(Wire<'a>, Wire<'a>)>,
     #[serde(borrow)]
     body: BodyPart<'a>,
-    #[serde(flatten)]
-    frames: FramesPart,
+    #[serde(default)]
+    frames: Vec<u64>,
+    #[serde(default)]
+    files: Vec<u16>,
+    #[serde(default)]
+    frames_count: u64,
 }
 
 impl RequestPart<'_> {
@@ -119,7 +123,7 @@ impl RequestPart<'_> {
         let mut request = Request::from_parts(&self.method.0, &self.target.0, parse_version(&self.version)?);
         append_all(&mut request.headers, &self.headers);
         request.body = self.body.build()?;
-        request.frames = self.frames.build();
+        request.frames = build_frames(self.frames, self.files, self.frames_count);
         request.start = parse_time(&time.start)?;
         request.end = time.request_end.as_deref().map(parse_time).transpose()?;
         Ok(request)
@@ -136,24 +140,6 @@ struct ResponsePart<'a> {
     headers: Vec<(Wire<'a>, Wire<'a>)>,
     #[serde(borrow)]
     body: BodyPart<'a>,
-    #[serde(flatten)]
-    frames: FramesPart,
-}
-
-impl ResponsePart<'_> {
-    fn build(self, time: &TimePart) -> Result<Response, String> {
-        let mut response = Response::from_parts(self.status, &self.reason.0, parse_version(&self.version)?);
-        append_all(&mut response.headers, &self.headers);
-        response.body = self.body.build()?;
-        response.frames = self.frames.build();
-        response.start = time.first_byte.as_deref().map(parse_time).transpose()?.unwrap_or_default();
-        response.end = time.end.as_deref().map(parse_time).transpose()?;
-        Ok(response)
-    }
-}
-
-#[derive(Deserialize)]
-struct FramesPart {
     #[serde(default)]
     frames: Vec<u64>,
     #[serde(default)]
@@ -162,11 +148,15 @@ struct FramesPart {
     frames_count: u64,
 }
 
-impl FramesPart {
-    fn build(self) -> Frames {
-        let files = self.files.into_iter().chain(std::iter::repeat(0));
-        let kept: Frames = self.frames.into_iter().zip(files).map(|(number, file)| Frame::new(file, number)).collect();
-        kept.with_count(self.frames_count)
+impl ResponsePart<'_> {
+    fn build(self, time: &TimePart) -> Result<Response, String> {
+        let mut response = Response::from_parts(self.status, &self.reason.0, parse_version(&self.version)?);
+        append_all(&mut response.headers, &self.headers);
+        response.body = self.body.build()?;
+        response.frames = build_frames(self.frames, self.files, self.frames_count);
+        response.start = time.first_byte.as_deref().map(parse_time).transpose()?.unwrap_or_default();
+        response.end = time.end.as_deref().map(parse_time).transpose()?;
+        Ok(response)
     }
 }
 
@@ -256,6 +246,12 @@ impl<'de> Visitor<'de> for WireVisitor {
             _ => Err(M::Error::custom("neither base64 nor redacted with an id")),
         }
     }
+}
+
+fn build_frames(numbers: Vec<u64>, files: Vec<u16>, count: u64) -> Frames {
+    let files = files.into_iter().chain(std::iter::repeat(0));
+    let kept: Frames = numbers.into_iter().zip(files).map(|(number, file)| Frame::new(file, number)).collect();
+    kept.with_count(count)
 }
 
 fn append_all(headers: &mut Headers, fields: &[(Wire<'_>, Wire<'_>)]) {
