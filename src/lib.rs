@@ -6,4 +6,5 @@ pub mod hops;
 pub mod model;
 pub mod report;
 pub mod rules;
+pub mod s3;
 pub mod session;

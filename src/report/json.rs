@@ -29,47 +29,67 @@ pub fn summary(report: &Report<'_>) -> impl Serialize {
     let summary = report.summary;
     SummaryView {
         completeness: completeness(&summary.completeness),
-        hops: summary.hops.iter().map(|one| HopView {
-            name: one.name.clone(),
-            servers: one.servers.iter().map(ToString::to_string).collect(),
-            clients: one.clients.iter().map(ToString::to_string).collect(),
-            transport: one.transport.label(),
-            exchanges: one.exchanges,
-            calls: one.calls,
-            declared: one.declared,
-            upstream: one.upstream.map(hop),
-        }).collect(),
-        operations: summary.operations.iter().map(|row| OperationView {
-            hop: hop(row.hop),
-            operation: row.operation,
-            count: row.count,
-            errors: row.errors,
-            request_bytes: row.request_bytes,
-            response_bytes: row.response_bytes,
-            latency_ms: row.latency.as_ref().map(latency),
-        }).collect(),
-        clients: summary.clients.iter().map(|row| ClientView {
-            hop: hop(row.hop),
-            sdk: row.sdk,
-            version: row.version.as_deref().map(|text| report.clean(text)),
-            agent: row.agent.as_deref().map(|text| report.clean(text)),
-            exchanges: row.exchanges,
-        }).collect(),
-        encryption: summary.encryption.iter().map(|row| EncryptionView {
-            hop: hop(row.hop),
-            transport: if row.clear { "clear" } else { "tls" },
-            place: row.direction.label(),
-            kind: row.kind,
-            count: row.count,
-        }).collect(),
-        joins: summary.joins.iter().map(|row| JoinView {
-            downstream: hop(row.downstream),
-            upstream: hop(row.upstream),
-            joined: row.joined,
-            unmatched_downstream: row.unmatched_downstream,
-            unmatched_upstream: row.unmatched_upstream,
-            by: row.by.iter().copied().collect(),
-        }).collect(),
+        hops: summary
+            .hops
+            .iter()
+            .map(|one| HopView {
+                name: one.name.clone(),
+                servers: one.servers.iter().map(ToString::to_string).collect(),
+                clients: one.clients.iter().map(ToString::to_string).collect(),
+                transport: one.transport.label(),
+                exchanges: one.exchanges,
+                calls: one.calls,
+                declared: one.declared,
+                upstream: one.upstream.map(hop),
+            })
+            .collect(),
+        operations: summary
+            .operations
+            .iter()
+            .map(|row| OperationView {
+                hop: hop(row.hop),
+                operation: row.operation,
+                count: row.count,
+                errors: row.errors,
+                request_bytes: row.request_bytes,
+                response_bytes: row.response_bytes,
+                latency_ms: row.latency.as_ref().map(latency),
+            })
+            .collect(),
+        clients: summary
+            .clients
+            .iter()
+            .map(|row| ClientView {
+                hop: hop(row.hop),
+                sdk: row.sdk,
+                version: row.version.as_deref().map(|text| report.clean(text)),
+                agent: row.agent.as_deref().map(|text| report.clean(text)),
+                exchanges: row.exchanges,
+            })
+            .collect(),
+        encryption: summary
+            .encryption
+            .iter()
+            .map(|row| EncryptionView {
+                hop: hop(row.hop),
+                transport: if row.clear { "clear" } else { "tls" },
+                place: row.direction.label(),
+                kind: row.kind,
+                count: row.count,
+            })
+            .collect(),
+        joins: summary
+            .joins
+            .iter()
+            .map(|row| JoinView {
+                downstream: hop(row.downstream),
+                upstream: hop(row.upstream),
+                joined: row.joined,
+                unmatched_downstream: row.unmatched_downstream,
+                unmatched_upstream: row.unmatched_upstream,
+                by: row.by.iter().copied().collect(),
+            })
+            .collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
         findings: summary.findings.iter().map(|one| finding(report, one)).collect(),

@@ -88,11 +88,15 @@ pub(super) fn frames(numbers: &[u64], shown_max: usize) -> String {
             _ => ranges.push((number, number)),
         }
     }
-    let shown: Vec<_> = ranges.iter().take(shown_max).map(|(first, last)| match last - first {
-        0 => first.to_string(),
-        1 => format!("{first}, {last}"),
-        _ => format!("{first}-{last}"),
-    }).collect();
+    let shown: Vec<_> = ranges
+        .iter()
+        .take(shown_max)
+        .map(|(first, last)| match last - first {
+            0 => first.to_string(),
+            1 => format!("{first}, {last}"),
+            _ => format!("{first}-{last}"),
+        })
+        .collect();
     let hidden: u64 = ranges.iter().skip(shown_max).map(|(first, last)| last - first + 1).sum();
     let more = if hidden > 0 { format!(" and {hidden} more") } else { String::new() };
     format!("frame{} {}{more}", if sorted.len() == 1 { "" } else { "s" }, shown.join(", "))

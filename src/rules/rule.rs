@@ -21,4 +21,3 @@ impl Rule {
         self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 }
-

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::s3::{Auth, Call, Encryption, Scheme};
+use crate::s3::{Auth, Call, Encryption};
 use crate::session::json_text::JsonText;
 use crate::session::redact::Redactor;
 
@@ -94,7 +94,11 @@ fn write_auth(json: &mut JsonText, auth: &Auth<'_>, redactor: &Redactor) {
     json.open(b'{');
     json.key("scheme");
     json.string(auth.scheme.label());
-    for (name, value) in [("access_key", bytes(&auth.access_key)), ("region", bytes(&auth.region)), ("signed_headers", bytes(&auth.signed_headers))] {
+    for (name, value) in [
+        ("access_key", bytes(&auth.access_key)),
+        ("region", bytes(&auth.region)),
+        ("signed_headers", bytes(&auth.signed_headers)),
+    ] {
         json.key(name);
         match value {
             Some(value) => json.bytes(&redactor.scrub(value)),
@@ -104,9 +108,37 @@ fn write_auth(json: &mut JsonText, auth: &Auth<'_>, redactor: &Redactor) {
     json.close(b'}');
 }
 
-fn bytes<T: AsRef<[u8]> + ?Sized>(value: &Option<Cow<'_, T>>) -> Option<&[u8]>
+fn bytes<'v, T: AsRef<[u8]> + ?Sized>(value: &'v Option<Cow<'_, T>>) -> Option<&'v [u8]>
 where
     T: ToOwned,
 {
     value.as_ref().map(|value| (**value).as_ref())
+}
+
+fn write_audit(json: &mut JsonText, call: &Call<'_>, redactor: &Redactor) {
+    json.key("audit");
+    let Some(audit) = call.audit() else {
+        json.null();
+        return;
+    };
+    json.open(b'{');
+    let members = [
+        ("op", audit.op.map(str::as_bytes)),
+        ("path", audit.p1.as_deref()),
+        ("path2", audit.p2.as_deref()),
+        ("span_id", audit.span_id.map(str::as_bytes)),
+        ("filesystem_id", audit.fs.map(str::as_bytes)),
+        ("process_id", audit.ps.map(str::as_bytes)),
+        ("principal", audit.pr.as_deref()),
+        ("job_id", audit.ji.map(str::as_bytes)),
+        ("task_attempt_id", audit.ta.map(str::as_bytes)),
+        ("range", audit.rg.map(str::as_bytes)),
+    ];
+    for (name, value) in members {
+        if let Some(value) = value {
+            json.key(name);
+            json.bytes(&redactor.scrub(value));
+        }
+    }
+    json.close(b'}');
 }

@@ -64,7 +64,11 @@ impl ExchangeLine<'_> {
             interim: interim.collect::<Result<_, String>>()?,
             outcome,
             // A name that this version does not know is left out: it changes no message.
-            anomalies: self.anomalies.iter().filter_map(|name| Anomaly::ALL.iter().copied().find(|have| have.name() == name)).collect(),
+            anomalies: self
+                .anomalies
+                .iter()
+                .filter_map(|name| Anomaly::ALL.iter().copied().find(|have| have.name() == name))
+                .collect(),
         };
         Ok(Recorded { exchange, hop: self.hop, trace })
     }
@@ -278,11 +282,14 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Transport, String> {
-    const VERSIONS: [TlsVersion; 5] = [TlsVersion::Ssl30, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13];
+    const VERSIONS: [TlsVersion; 5] =
+        [TlsVersion::Ssl30, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13];
     let version = match label {
         "clear" => return Ok(Transport::Clear),
         "tls" => None,
-        _ => Some(*VERSIONS.iter().find(|version| version.label() == label).ok_or_else(|| format!("unknown transport {label:?}"))?),
+        _ => Some(
+            *VERSIONS.iter().find(|version| version.label() == label).ok_or_else(|| format!("unknown transport {label:?}"))?,
+        ),
     };
     let view = part.map_or_else(TlsView::default, |part| TlsView {
         version: None,

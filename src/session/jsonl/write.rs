@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::model::{Body, Exchange, ExchangeId, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, Transport};
 use crate::model::HeaderName;
+use crate::model::{Body, Exchange, ExchangeId, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, Transport};
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
@@ -191,7 +191,9 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     json.string(request.version.label());
     write_headers(json, "headers", &request.headers, redactor);
     // Bodies of requests are kept out: they are the users' data. The few that rules read are small and S3's own.
-    let shown = call.is_some_and(|call| call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload"));
+    let shown = call.is_some_and(|call| {
+        call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload")
+    });
     write_body(json, &request.body, shown, redactor);
     write_frames(json, &request.frames);
     json.close(b'}');
