@@ -1,0 +1,319 @@
+//! A batch of packets: one buffer that holds their bytes, and compact records that point into it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::capture::ReadAt;
+use crate::capture::bytes::{copy_front, fill_at};
+use crate::model::{Frame, LinkType, Packet, ReadTail, Secret, Timestamp};
+
+/// Packets that were read together, with what else stood between them. Made once and filled again and again.
+pub struct Batch {
+    /// The bytes; all of it is initialised, what is valid is known by the records.
+    pub(super) buffer: Vec<u8>,
+    /// How many bytes of buffer are filled at a time.
+    pub(super) target_bytes: usize,
+    pub(super) found: Found,
+    pub(super) first_ordinal: u64,
+    /// Frames of packets from several files; empty where all are from one file.
+    frames: Vec<Frame>,
+    /// Bytes of `buffer` in use, where packets are appended one by one.
+    used_bytes: usize,
+    files: Arc<[Option<Arc<dyn ReadAt>>]>,
+}
+
+/// What walking over a window found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) records: Vec<Record>,
+    /// Records whose last bytes were left in the file, in order.
+    pub(super) left: Vec<Left>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) names: Vec<(IpAddr, String)>,
+    pub(super) comments: Vec<(Frame, String)>,
+    /// The file they are from.
+    pub(super) file: u16,
+    /// The frame number to which `Record::number` is added.
+    pub(super) first_number: u64,
+    /// The number of the next record, counted from `first_number`.
+    pub(super) next_number: u32,
+}
+
+/// Where one packet stands.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    pub(super) at: i64,
+    /// Where its bytes begin in the buffer.
+    pub(super) offset: u32,
+    /// How many of its bytes are in the buffer.
+    pub(super) held: u32,
+    pub(super) captured: u32,
+    pub(super) original: u32,
+    /// Its frame number, counted from `Found::first_number`.
+    pub(super) number: u32,
+    pub(super) link: u16,
+    pub(super) interface: u16,
+}
+
+/// Where the bytes of a record stand that is not wholly in the buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    /// The record's index in the batch.
+    pub(super) index: u32,
+    pub(super) file: u16,
+    /// Where its first byte stands in the file.
+    pub(super) position: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch of 256 KiB: it stays in the second-level cache while it is decoded.
+    pub fn new() -> Self {
+        Self::with_target(BATCH_BYTES)
+    }
+
+    /// How many packets it holds.
+    pub fn len(&self) -> usize {
+        self.found.records.len()
+    }
+
+    /// Whether it holds no packet.
+    pub fn is_empty(&self) -> bool {
+        self.found.records.is_empty()
+    }
+
+    /// One packet; beyond the last, an empty one with ordinal 0.
+    #[inline]
+    pub fn packet(&self, index: usize) -> Packet<'_> {
+        self.found.records.get(index).map_or(NO_PACKET, |record| self.view(index, record))
+    }
+
+    /// The packets, in order.
+    pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
+        self.found.records.iter().enumerate().map(|(index, record)| self.view(index, record))
+    }
+
+    /// Whether all captured bytes of a packet are here, and none was left in the file.
+    pub fn is_whole(&self, index: usize) -> bool {
+        self.found.records.get(index).is_none_or(|record| record.held == record.captured)
+    }
+
+    /// Replaces `buffer` by the captured bytes of a packet from `offset` on, also those that were left in the file; gives how
+    /// many there are. Fewer than [`Packet::captured`] promises only where the file changed meanwhile.
+    pub fn read_tail(&self, index: usize, offset: u32, buffer: &mut Vec<u8>) -> usize {
+        buffer.clear();
+        let Some(record) = self.found.records.get(index) else { return 0 };
+        let held = self.view(index, record).bytes;
+        buffer.extend_from_slice(held.get(offset as usize..).unwrap_or_default());
+        let Some((left, file)) = self.left_of(index) else { return buffer.len() };
+        let missing_from = record.held.max(offset);
+        let missing = record.captured.saturating_sub(missing_from) as usize;
+        let start = buffer.len();
+        // `captured` was checked against the file when the record was read, so this is memory the file really fills.
+        buffer.resize(start + missing, 0);
+        let position = left.position.saturating_add(u64::from(missing_from));
+        let filled = fill_at(file, position, buffer.get_mut(start..).unwrap_or_default());
+        buffer.truncate(start + filled.bytes);
+        buffer.len()
+    }
+
+    /// The reader of one packet's bytes, for who knows nothing of batches.
+    pub fn tail(&self, index: usize) -> PacketTail<'_> {
+        PacketTail { batch: self, index }
+    }
+
+    /// The interface of a packet: its place in [`crate::capture::SourceSummary::interfaces`] of its file.
+    pub fn interface(&self, index: usize) -> usize {
+        self.found.records.get(index).map_or(0, |record| usize::from(record.interface))
+    }
+
+    /// TLS secrets that stood between the packets. They are known before any packet of this batch is decoded.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.found.secrets
+    }
+
+    /// Names of addresses that stood between the packets.
+    pub fn names(&self) -> &[(IpAddr, String)] {
+        &self.found.names
+    }
+
+    /// Comments on packets; those on a whole section have frame number 0.
+    pub fn comments(&self) -> &[(Frame, String)] {
+        &self.found.comments
+    }
+
+    pub(super) fn with_target(target_bytes: usize) -> Self {
+        Self {
+            buffer: vec![0; target_bytes],
+            target_bytes,
+            found: Found::default(),
+            first_ordinal: 1,
+            frames: Vec::new(),
+            used_bytes: 0,
+            files: Arc::new([]),
+        }
+    }
+
+    /// Forgets all packets. Memory beyond the target (from one big record) is given back.
+    pub(super) fn clear(&mut self, files: &Arc<[Option<Arc<dyn ReadAt>>]>, first_ordinal: u64) {
+        self.found.clear();
+        self.frames.clear();
+        self.used_bytes = 0;
+        self.first_ordinal = first_ordinal;
+        if !Arc::ptr_eq(&self.files, files) {
+            self.files = Arc::clone(files);
+        }
+        if self.buffer.len() > self.target_bytes {
+            self.buffer.truncate(self.target_bytes);
+            self.buffer.shrink_to(self.target_bytes);
+        }
+    }
+
+    /// Appends a copy of a packet of another batch; `false` if it does not fit any more.
+    pub(super) fn append(&mut self, from: &Self, index: usize) -> bool {
+        let Some(record) = from.found.records.get(index) else { return true };
+        let packet = from.view(index, record);
+        let end = self.used_bytes + packet.bytes.len();
+        if end > self.buffer.len() {
+            if !self.is_empty() {
+                return false;
+            }
+            // One record longer than the buffer: those bytes are in memory already.
+            self.buffer.resize(end, 0);
+        }
+        let to = self.buffer.get_mut(self.used_bytes..end).unwrap_or_default();
+        let (_, _) = copy_front(packet.bytes, to);
+        if let Some((left, _)) = from.left_of(index) {
+            self.found.left.push(Left { index: self.found.records.len() as u32, ..left });
+        }
+        self.found.records.push(Record { offset: self.used_bytes as u32, ..*record });
+        self.frames.push(packet.frame);
+        self.used_bytes = end;
+        true
+    }
+
+    #[inline]
+    fn view(&self, index: usize, record: &Record) -> Packet<'_> {
+        let start = record.offset as usize;
+        let frame = match self.frames.get(index) {
+            Some(frame) => *frame,
+            None => self.found.frame(record.number),
+        };
+        Packet {
+            ordinal: self.first_ordinal + index as u64,
+            frame,
+            at: Timestamp::from_nanos(record.at),
+            link: LinkType(u32::from(record.link)),
+            bytes: self.buffer.get(start..start + record.held as usize).unwrap_or_default(),
+            captured: record.captured,
+            original: record.original,
+        }
+    }
+
+    fn left_of(&self, index: usize) -> Option<(Left, &dyn ReadAt)> {
+        let place = self.found.left.binary_search_by_key(&index, |left| left.index as usize).ok()?;
+        let left = *self.found.left.get(place)?;
+        let file = self.files.get(usize::from(left.file))?.as_deref()?;
+        Some((left, file))
+    }
+}
+
+impl Found {
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.secrets.is_empty() && self.names.is_empty() && self.comments.is_empty()
+    }
+
+    /// The frame of a record by its number in this batch.
+    pub(super) fn frame(&self, number: u32) -> Frame {
+        Frame::new(self.file, self.first_number + u64::from(number))
+    }
+
+    /// The number, in its file, of the record that comes next.
+    pub(super) fn number(&self) -> u64 {
+        self.first_number + u64::from(self.next_number)
+    }
+
+    /// Takes the number of a record that is no packet.
+    pub(super) fn pass(&mut self) {
+        self.next_number += 1;
+    }
+
+    /// Adds a comment on a frame, where there is still room for comments.
+    pub(super) fn comment(&mut self, frame: Frame, text: &[u8]) {
+        if self.comments.len() < COMMENTS_MAX {
+            self.comments.push((frame, bounded_text(text, COMMENT_BYTES_MAX)));
+        }
+    }
+
+    /// Adds the name of an address, where there is still room for names.
+    pub(super) fn name(&mut self, address: IpAddr, text: &[u8]) {
+        if self.names.len() < NAMES_MAX {
+            self.names.push((address, bounded_text(text, NAME_BYTES_MAX)));
+        }
+    }
+
+    /// Moves secrets, names and comments (not the packets) of another batch here.
+    pub(super) fn take_rest(&mut self, from: &mut Self) {
+        self.secrets.append(&mut from.secrets);
+        self.names.append(&mut from.names);
+        self.comments.append(&mut from.comments);
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.left.clear();
+        self.secrets.clear();
+        self.names.clear();
+        self.comments.clear();
+    }
+}
+
+/// Reads the bytes of one packet of a batch.
+#[derive(Clone, Copy)]
+pub struct PacketTail<'a> {
+    batch: &'a Batch,
+    index: usize,
+}
+
+impl ReadTail for PacketTail<'_> {
+    fn read_tail(&self, offset: u32, buffer: &mut Vec<u8>) -> usize {
+        self.batch.read_tail(self.index, offset, buffer)
+    }
+}
+
+/// Text of a file, cut to a bound, with what is not UTF-8 replaced.
+pub(super) fn bounded_text(text: &[u8], bytes_max: usize) -> String {
+    let cut = text.get(..bytes_max).unwrap_or(text);
+    String::from_utf8_lossy(cut).into_owned()
+}
+
+/// Bytes of a batch: measured best between 64 KiB and 1 MiB, where it fits the second-level cache.
+pub(super) const BATCH_BYTES: usize = 256 << 10;
+
+/// Comments kept of one batch.
+const COMMENTS_MAX: usize = 4096;
+
+/// Bytes kept of one comment.
+const COMMENT_BYTES_MAX: usize = 4096;
+
+/// Names kept of one batch.
+const NAMES_MAX: usize = 16_384;
+
+/// Bytes kept of one name; a DNS name has at most 255.
+const NAME_BYTES_MAX: usize = 255;
+
+const NO_PACKET: Packet<'static> = Packet {
+    ordinal: 0,
+    frame: Frame::new(0, 0),
+    at: Timestamp::EPOCH,
+    link: LinkType(u32::MAX),
+    bytes: &[],
+    captured: 0,
+    original: 0,
+};
