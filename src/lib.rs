@@ -1,6 +1,8 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
 pub mod analysis;
+pub mod capture;
+pub mod cli;
 pub mod decode;
 pub mod hops;
 pub mod model;

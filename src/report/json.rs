@@ -17,14 +17,18 @@ pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()>
         schema: SCHEMA,
         tool: Tool { name: "hopwire", version: env!("CARGO_PKG_VERSION") },
         sources: report.sources,
-        body: summary(report),
+        body: summary(report, true),
     };
     serde_json::to_writer_pretty(&mut *out, &object)?;
     out.write_all(b"\n")
 }
 
-/// The summary as it stands in the report and in the last line of a session. Field names are those of the formats' description.
-pub fn summary(report: &Report<'_>) -> impl Serialize {
+/// The summary as it stands in the last line of a session: the findings have lines of their own.
+pub fn summary_line(report: &Report<'_>) -> impl Serialize {
+    summary(report, false)
+}
+
+fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
     let hop = |id| report.hop(id).to_owned();
     let summary = report.summary;
     SummaryView {
@@ -92,7 +96,7 @@ pub fn summary(report: &Report<'_>) -> impl Serialize {
             .collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
-        findings: summary.findings.iter().map(|one| finding(report, one)).collect(),
+        findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
     }
 }
@@ -138,7 +142,8 @@ struct SummaryView<F> {
     joins: Vec<JoinView>,
     losses: Vec<LossView>,
     tls_flows: Vec<TlsView>,
-    findings: Vec<F>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Vec<F>>,
     verdict: VerdictView,
 }
 

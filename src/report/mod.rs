@@ -5,6 +5,7 @@ pub mod json;
 mod junit;
 mod markup;
 mod prometheus;
+mod record;
 mod sarif;
 mod table;
 mod text;
@@ -16,6 +17,8 @@ use crate::hops::HopId;
 use crate::rules::{Evidence, Finding, Severity};
 use crate::session::redact::Redactor;
 use crate::session::source::Source;
+
+pub use record::Recorder;
 
 /// What there is to report.
 #[derive(Clone, Copy)]

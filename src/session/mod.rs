@@ -4,6 +4,7 @@ mod disguises;
 mod json_text;
 pub mod jsonl;
 mod needles;
+pub mod pcapng;
 mod places;
 pub mod redact;
 pub mod source;
