@@ -19,7 +19,7 @@ pub struct Connection {
     pub(super) held: Held,
     pub(super) view: TlsView,
     pub(super) has_early_data: bool,
-    sealed_bytes: u64,
+    pub(super) sealed_bytes: u64,
     opens_all: bool,
 }
 
@@ -121,8 +121,7 @@ impl Connection {
     pub fn shut(&self) -> Option<&Shut> {
         let reasons = [&self.client, &self.server].map(|direction| match (&direction.shut, &direction.cover) {
             (Some(reason), _) => Some(reason),
-            (None, Cover::Waiting) if self.view.suite.is_some() => Some(&Shut::NoSecret),
-            (None, Cover::Waiting) => Some(&Shut::HandshakeNotCaptured),
+            (None, Cover::Waiting) => Some(self.waiting_reason()),
             (None, Cover::Sealed(openers)) if direction.passed_over > 0 && !openers.iter().any(|one| one.is_proven) => {
                 Some(&Shut::WrongSecret)
             }
@@ -139,6 +138,14 @@ impl Connection {
     /// Whether some plaintext was 0-RTT data, which anybody could have sent again (RFC 8446 section 8).
     pub fn has_early_data(&self) -> bool {
         self.has_early_data
+    }
+
+    /// Why records are held: what would be missing if nothing more came.
+    pub(super) fn waiting_reason(&self) -> &'static Shut {
+        match &self.hello {
+            Some(hello) if hello.server.is_some() => &Shut::NoSecret,
+            _ => &Shut::HandshakeNotCaptured,
+        }
     }
 
     pub(super) fn direction(&self, side: Side) -> &Direction {
