@@ -255,6 +255,17 @@ fn a_loss_in_a_sealed_handshake_leaves_the_data_readable() {
 }
 
 #[test]
+fn a_loss_in_a_clear_certificate_leaves_the_data_readable() {
+    let flow = flow_of_port(14511);
+    let octets = stream(&flow, Side::Server);
+    // The ServerHello takes 70 octets or so; the certificate is the next record, of more than 400.
+    let start = 5 + usize::from(octets[3]) * 256 + usize::from(octets[4]) + 20;
+    let outcome = open_with(&with_server(&flow, with_gap(&octets, start, 200)), &keys("flows"), usize::MAX, 0);
+    assert_eq!(outcome.shut, None);
+    assert_eq!(outcome.plain.server.octets, large_answer());
+}
+
+#[test]
 fn a_loss_of_the_hello_is_said() {
     let flow = flow_of_port(14510);
     let octets = stream(&flow, Side::Server);

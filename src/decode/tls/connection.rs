@@ -75,11 +75,17 @@ impl Connection {
     pub fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
         let mut turn = Turn { from, stamp, secrets, sink };
         self.retry(&mut turn);
+        let is_settled = self.hello.as_ref().is_some_and(|hello| hello.server.is_some());
         let direction = self.direction_mut(from);
         if direction.shut.is_some() || direction.is_closed || length == 0 {
             return;
         }
-        let can_lose = direction.proven().is_some_and(|opener| opener.can_lose_records());
+        // After the hellos, nothing in clear is needed but change_cipher_spec.
+        let can_lose = match &direction.cover {
+            Cover::Clear => is_settled,
+            Cover::Waiting => false,
+            Cover::Sealed(_) => direction.proven().is_some_and(|opener| opener.can_lose_records()),
+        };
         match direction.current.as_mut() {
             Some(current) if can_lose && length <= current.remaining() as u64 => {
                 // The header is known, so that the place of the next record is, too.

@@ -51,7 +51,10 @@ impl Connection {
     /// Counts a record of which octets are missing, or that does not open.
     pub(super) fn lost_record(&mut self, header: Header, turn: &mut Turn<'_, '_>) {
         let direction = self.direction_mut(turn.from);
-        let Some(opener) = direction.proven() else { return };
+        let Some(opener) = direction.proven() else {
+            direction.has_lost_messages = true;
+            return;
+        };
         opener.sequence += 1;
         let length = usize::from(header.length).saturating_sub(opener.overhead()) as u64;
         let is_after_handshake = matches!(opener.epoch(), None | Some(Epoch::Application));
