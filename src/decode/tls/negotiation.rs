@@ -25,11 +25,8 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(Step::Message(message))) => self.message(message, keeps_transcript, turn),
                 Ok(Some(Step::Collected)) => self.message(&messages.whole(), keeps_transcript, turn),
-                Ok(Some(Step::Passed(octets))) => {
-                    if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript) {
-                        hello.record(octets);
-                    }
-                }
+                Ok(Some(Step::Passed(octets))) => self.keep(octets, keeps_transcript),
+                Ok(Some(Step::PassedHeader(octets))) => self.keep(&octets, keeps_transcript),
                 Err(TooLong) => {
                     self.direction_mut(turn.from).shut(Shut::Malformed);
                     return;
@@ -113,14 +110,19 @@ impl Connection {
         self.look_for_keys(from, secrets);
     }
 
+    /// Keeps what the extended master secret covers.
+    fn keep(&mut self, octets: &[u8], keeps_transcript: bool) {
+        if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript) {
+            hello.record(octets);
+        }
+    }
+
     fn message(&mut self, octets: &[u8], keeps_transcript: bool, turn: &mut Turn<'_, '_>) {
         let Some((&[kind, ..], body)) = octets.split_first_chunk::<4>() else { return };
         if kind == message::CLIENT_HELLO && turn.from == Side::Client {
             self.client_hello(body);
         }
-        if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript && kind != HELLO_REQUEST) {
-            hello.record(octets);
-        }
+        self.keep(octets, keeps_transcript && kind != HELLO_REQUEST);
         let is_tls13 = self.is_tls13();
         match (kind, turn.from) {
             (message::SERVER_HELLO | message::HELLO_RETRY_REQUEST, Side::Server) => self.server_hello(kind, body, turn),
