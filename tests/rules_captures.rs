@@ -1,5 +1,6 @@
 //! The recorded lab runs, from packets to verdict: what must be reported of each, and what must not.
 //! The captures stand beside the project; where they are absent, the test says so and passes.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says what it skips")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,9 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         for finding in summary.findings.iter().filter(|finding| names(&expect["not_rules"]).contains(&finding.rule.name)) {
             problems.push(format!("{stem}: {} fired: {}", finding.rule.name, finding.message));
         }
-        for finding in summary.findings.iter().filter(|finding| finding.evidence.iter().all(|evidence| evidence.frames.is_empty())) {
+        for finding in
+            summary.findings.iter().filter(|finding| finding.evidence.iter().all(|evidence| evidence.frames.is_empty()))
+        {
             problems.push(format!("{stem}: {} shows no frame", finding.rule.name));
         }
         let outcome = summary.verdict.outcome.label();
@@ -102,7 +105,8 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         if let (Some(with_log), Some(options)) = (truth.get("expect_with_log"), log_of(&folder, stem)) {
             let summary = analyze(&folder.join(capture), options, |_| true);
             for rule in names(&with_log["rules"]) {
-                let sure = summary.findings.iter().find(|finding| finding.rule.name == rule).map(|finding| finding.confidence.label());
+                let sure =
+                    summary.findings.iter().find(|finding| finding.rule.name == rule).map(|finding| finding.confidence.label());
                 if sure != with_log["confidence"].as_str() {
                     problems.push(format!("{stem} with its log: {rule} is {sure:?}"));
                 }
