@@ -1,9 +1,16 @@
 //! Hops: which address plays which part on the way from the client to the store.
 
+mod clients;
+mod naming;
+mod topology;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::model::Endpoint;
+
+pub use clients::{ClientId, ClientView, Clients};
+pub use topology::{DeclaredHop, Topology};
 
 /// Names a hop: its number in order of first sight, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

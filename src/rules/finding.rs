@@ -149,3 +149,49 @@ pub struct Verdict {
     /// The rule that decided it, where one did.
     pub rule: Option<&'static str>,
 }
+
+impl Finding {
+    /// A finding of a rule with its default severity, about one hop.
+    pub(super) fn new(rule: &'static Rule, confidence: Confidence, hop: Option<HopId>, count: u64, message: String) -> Self {
+        let (subject, chain, evidence, fixes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { rule, severity: rule.severity, confidence, hop, count, message, subject, chain, evidence, fixes }
+    }
+
+    /// With one more thing that it is about.
+    pub(super) fn about(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.subject.push((name, value.into()));
+        self
+    }
+
+    /// With its evidence.
+    pub(super) fn shown_by(mut self, evidence: Vec<Evidence>) -> Self {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    /// With a way out.
+    pub(super) fn fixed_by(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
+        self
+    }
+}
+
+impl Fix {
+    /// A way out that was tried with real programs and worked.
+    pub(super) fn tested(action: &str, note: &str) -> Self {
+        Self { action: action.to_owned(), tested: true, note: Some(note.to_owned()).filter(|note| !note.is_empty()) }
+    }
+
+    /// A way out that follows from what is known, and was not tried.
+    pub(super) fn untested(action: &str, note: &str) -> Self {
+        Self { tested: false, ..Self::tested(action, note) }
+    }
+
+    /// TLS on the server that the clients of this hop talk to: what ends every exposure of the hop.
+    pub(super) fn tls_on_the_front() -> Self {
+        Self::tested(
+            "serve TLS on the endpoint that the clients of this hop use (with Sidekick: --cert and --key on its front)",
+            "",
+        )
+    }
+}

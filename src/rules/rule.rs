@@ -1,6 +1,6 @@
-//! What a rule is: its name and its page.
+//! What a rule is: its name, its page, and how a run starts watching with it.
 
-use crate::rules::Severity;
+use crate::rules::{Severity, Watch};
 
 /// A rule: one file in this room and one word in the list.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Rule {
     pub since: &'static str,
     /// Its page in Markdown, with four headings; each line begins with a space (see [`Rule::text`]).
     pub page: &'static str,
+    /// Starts a run.
+    pub(crate) start: fn() -> Box<dyn Watch>,
 }
 
 impl Rule {
@@ -21,3 +23,27 @@ impl Rule {
         self.page.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 }
+
+/// Makes the static `RULE` of a file: the doc comment is the page, and `State::default()` starts a run.
+macro_rules! rule {
+    ($(#[doc = $line:literal])+ $name:literal $severity:ident since $since:literal) => {
+        $(#[doc = $line])+
+        pub(super) static RULE: crate::rules::Rule = crate::rules::Rule {
+            name: $name,
+            severity: crate::rules::Severity::$severity,
+            since: $since,
+            page: concat!($($line, "\n",)+),
+            start: || Box::new(State::default()),
+        };
+    };
+}
+
+/// Lists the rules: one module each.
+macro_rules! rules {
+    ($($module:ident)+) => {
+        $(mod $module;)+
+        static ALL: &[&Rule] = &[$(&$module::RULE,)+];
+    };
+}
+
+pub(super) use {rule, rules};

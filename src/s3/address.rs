@@ -35,11 +35,15 @@ impl<'x> Address<'x> {
     pub fn read(method: &[u8], target: &'x [u8], host: Option<&'x [u8]>, domains: &Domains) -> (Self, Query<'x>) {
         let (authority, path, query) = split_target(target);
         let query = Query::new(query);
-        if Operation::of_service_path(path).is_some() {
-            return (Self { style: Style::Service, bucket: None, key: None }, query);
-        }
         let host = authority.or(host).unwrap_or_default();
-        let from_host = domains.bucket_of(host).or_else(|| infer_from_root_request(method, path, query, host));
+        let from_host = match domains.read_host(host) {
+            HostName::Bucket(bucket) => Some(bucket),
+            _ if Operation::of_service_path(path).is_some() => {
+                return (Self { style: Style::Service, bucket: None, key: None }, query);
+            }
+            HostName::Base => None,
+            HostName::Unknown => infer_from_root_request(method, path, query, host),
+        };
         let path = path.strip_prefix(b"/").unwrap_or(path);
         let Some(bucket) = from_host else {
             return (Self::from_path(path), query);
@@ -108,23 +112,42 @@ impl Domains {
 
     /// The bucket in a `Host` value, by the first three rules.
     pub fn bucket_of<'h>(&self, host: &'h [u8]) -> Option<&'h [u8]> {
+        match self.read_host(host) {
+            HostName::Bucket(bucket) => Some(bucket),
+            HostName::Base | HostName::Unknown => None,
+        }
+    }
+
+    fn read_host<'h>(&self, host: &'h [u8]) -> HostName<'h> {
         let name = host_name(host);
         for domain in &self.configured {
             if name.eq_ignore_ascii_case(domain.as_bytes()) {
-                return None;
+                return HostName::Base;
             }
             if let Some(bucket) = before_suffix(name, domain.as_bytes()) {
-                return Some(bucket);
+                return HostName::Bucket(bucket);
             }
         }
         if memchr::memchr(b'.', name).is_none() || is_ip_address(name) {
-            return None;
+            // Nothing stands before a name of one label, and nothing before an address.
+            return HostName::Base;
         }
         match before_suffix(name, b"amazonaws.com").or_else(|| before_suffix(name, b"amazonaws.com.cn")) {
-            Some(rest) => bucket_before_aws_service(rest),
+            Some(rest) => bucket_before_aws_service(rest).map_or(HostName::Base, HostName::Bucket),
             None => infer_from_name(name),
         }
     }
+}
+
+/// What a host name says about buckets.
+#[derive(Clone, Copy)]
+enum HostName<'h> {
+    /// It names this one.
+    Bucket(&'h [u8]),
+    /// It is that of a store: buckets are in the path.
+    Base,
+    /// Nothing.
+    Unknown,
 }
 
 /// The bucket before `s3.region`, `s3-region`, `s3.dualstack.region`, `vpce-….s3.region.vpce`, …
@@ -141,22 +164,29 @@ fn bucket_before_aws_service(rest: &[u8]) -> Option<&[u8]> {
     (kind == b"bucket" || kind == b"accesspoint").then_some(names).filter(|names| !names.is_empty())
 }
 
-fn infer_from_name(name: &[u8]) -> Option<&[u8]> {
+fn infer_from_name(name: &[u8]) -> HostName<'_> {
     for service in PUBLIC_SERVICES {
         if name.eq_ignore_ascii_case(service.domain.as_bytes()) {
-            return None;
+            return HostName::Base;
         }
         if let Some(mut rest) = before_suffix(name, service.domain.as_bytes()) {
             if service.has_region {
                 rest = split_last_label(rest).0;
             }
-            return Some(rest).filter(|rest| !rest.is_empty());
+            return if rest.is_empty() { HostName::Base } else { HostName::Bucket(rest) };
         }
     }
     if name.split(|byte| *byte == b'.').any(|label| label.eq_ignore_ascii_case(b"svc")) {
-        return None;
+        return HostName::Base;
     }
-    before_service_label(name).filter(|bucket| is_bucket_name(bucket))
+    match before_service_label(name) {
+        // MinIO reserves this name, so it is no bucket but the store.
+        Some(bucket) if bucket.eq_ignore_ascii_case(b"minio") => HostName::Base,
+        Some(bucket) if is_bucket_name(bucket) => HostName::Bucket(bucket),
+        Some(_) => HostName::Unknown,
+        None if is_service_label(name.split(|byte| *byte == b'.').next().unwrap_or_default()) => HostName::Base,
+        None => HostName::Unknown,
+    }
 }
 
 /// Rule 4 of [`Domains`].
@@ -185,8 +215,7 @@ fn before_service_label(name: &[u8]) -> Option<&[u8]> {
     let mut end = name.len();
     loop {
         let (before, label) = split_last_label(name.get(..end)?);
-        if label.eq_ignore_ascii_case(b"s3") || starts_ignoring_case(label, b"s3-") || starts_ignoring_case(label, b"s3express-")
-        {
+        if is_service_label(label) {
             return Some(before).filter(|before| !before.is_empty());
         }
         if before.is_empty() {
@@ -194,6 +223,10 @@ fn before_service_label(name: &[u8]) -> Option<&[u8]> {
         }
         end = before.len();
     }
+}
+
+fn is_service_label(label: &[u8]) -> bool {
+    label.eq_ignore_ascii_case(b"s3") || starts_ignoring_case(label, b"s3-") || starts_ignoring_case(label, b"s3express-")
 }
 
 /// `a.b.c` → (`a.b`, `c`); `c` → (``, `c`).
@@ -223,8 +256,6 @@ fn split_target(target: &[u8]) -> (Option<&[u8]>, &[u8], &[u8]) {
             None => return (None, &[], &[]),
         },
     };
-    let end = memchr::memchr(b'#', rest).unwrap_or(rest.len());
-    let rest = rest.get(..end).unwrap_or_default();
     match memchr::memchr(b'?', rest).and_then(|at| rest.split_at_checked(at)) {
         Some((path, query)) => (authority, path, query.get(1..).unwrap_or_default()),
         None => (authority, rest, &[]),
@@ -307,3 +338,133 @@ const BUCKET_ONLY_KEYS: &[&str] = &[
     "website",
     "logging",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(domains: &Domains, method: &str, target: &str, host: &str) -> String {
+        let (address, query) = Address::read(method.as_bytes(), target.as_bytes(), Some(host.as_bytes()), domains);
+        let show = |part: Option<Cow<'_, [u8]>>| part.map_or("-".to_owned(), |part| String::from_utf8_lossy(&part).into_owned());
+        format!("{:?} {} {} ?{}", address.style, show(address.bucket), show(address.key), String::from_utf8_lossy(query.raw()))
+    }
+
+    #[test]
+    fn paths_are_read_as_bucket_and_key() {
+        let domains = Domains::default();
+        for (target, shown) in [
+            ("/", "Root - - ?"),
+            ("//", "Root - - ?"),
+            ("", "Root - - ?"),
+            ("*", "Root - - ?"),
+            ("/b1", "Path b1 - ?"),
+            ("/b1/", "Path b1 - ?"),
+            ("/b1/?list-type=2&prefix=a%2F", "Path b1 - ?list-type=2&prefix=a%2F"),
+            ("/b1/k", "Path b1 k ?"),
+            ("/b1/dir/", "Path b1 dir/ ?"),
+            ("/b1//k", "Path b1 /k ?"),
+            ("/b1/a//b/../c/./d", "Path b1 a//b/../c/./d ?"),
+            ("/b1/a%2Fb%20c+d", "Path b1 a/b c+d ?"),
+            ("/b1/a b", "Path b1 a b ?"),
+            ("/b1/año", "Path b1 año ?"),
+            ("/b1/a%C3%B1o", "Path b1 año ?"),
+            ("/b1/a#b?acl", "Path b1 a#b ?acl"),
+            ("/b1/k?", "Path b1 k ?"),
+            ("http://10.0.0.1:9000/b1/k?acl", "Path b1 k ?acl"),
+            ("HTTPS://store/b1/k", "Path b1 k ?"),
+            ("http://b1.s3.amazonaws.com/k", "VirtualHost b1 k ?"),
+            ("http://store", "Root - - ?"),
+            ("http://store?acl", "Root - - ?acl"),
+            ("store:443", "Root - - ?"),
+            ("/minio/health/live", "Service - - ?"),
+            ("/minio/admin/v3/info?x", "Service - - ?x"),
+            ("/minio/metrics/v3/api", "Service - - ?"),
+            ("/minio/k", "Path minio k ?"),
+        ] {
+            assert_eq!(read(&domains, "GET", target, "store:9000"), shown, "{target}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_read_as_buckets_where_that_is_known() {
+        let domains = Domains::new(vec!["Store.Example.com:9000".to_owned(), "*.example.com".to_owned(), String::new()]);
+        for (host, bucket) in [
+            ("b1.store.example.com", Some("b1")),
+            ("B1.STORE.example.com:9000", Some("b1")),
+            ("my.dotted.bucket.store.example.com.", Some("my.dotted.bucket")),
+            ("store.example.com", None),
+            ("example.com:80", None),
+            ("b1.s3.amazonaws.com", Some("b1")),
+            ("my.s3.bucket.s3.amazonaws.com", Some("my.s3.bucket")),
+            ("b1.s3.us-west-2.amazonaws.com", Some("b1")),
+            ("b1.s3-us-west-2.amazonaws.com", Some("b1")),
+            ("b1.s3.dualstack.us-west-2.amazonaws.com", Some("b1")),
+            ("b1.s3-accelerate.amazonaws.com", Some("b1")),
+            ("b1.s3-fips.us-gov-west-1.amazonaws.com", Some("b1")),
+            ("b1.s3.cn-north-1.amazonaws.com.cn", Some("b1")),
+            ("b1--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com", Some("b1--use1-az4--x-s3")),
+            ("ap-123456789012.s3-accesspoint.us-west-2.amazonaws.com", Some("ap-123456789012")),
+            ("b1.bucket.vpce-1a2b-5c.s3.us-east-1.vpce.amazonaws.com", Some("b1")),
+            ("bucket.vpce-1a2b-5c.s3.us-east-1.vpce.amazonaws.com", None),
+            ("123456789012.s3-control.us-west-2.amazonaws.com", None),
+            ("s3.amazonaws.com", None),
+            ("s3.us-west-2.amazonaws.com", None),
+            ("ec2.us-west-2.amazonaws.com", None),
+            ("bucket-1.s3.internal", Some("bucket-1")),
+            ("bucket-1.storage.googleapis.com", Some("bucket-1")),
+            ("storage.googleapis.com", None),
+            ("bucket-1.nyc3.digitaloceanspaces.com", Some("bucket-1")),
+            ("nyc3.digitaloceanspaces.com", None),
+            ("minio.s3.internal", None),
+            ("s3.internal", None),
+            ("minio.s3.svc.cluster.local", None),
+            ("minio.internal.net", None),
+            ("aistor", None),
+            ("10.1.2.3:9000", None),
+            ("[2001:db8::1]:9000", None),
+            ("", None),
+        ] {
+            let (address, _) = Address::read(b"GET", b"/k%2F1", Some(host.as_bytes()), &domains);
+            match bucket {
+                Some(bucket) => {
+                    assert_eq!(
+                        (address.style, address.bucket.as_deref()),
+                        (Style::VirtualHost, Some(bucket.as_bytes())),
+                        "{host}"
+                    );
+                    assert_eq!(address.key.as_deref(), Some(&b"k/1"[..]));
+                }
+                None => assert_eq!((address.style, address.bucket.as_deref()), (Style::Path, Some(&b"k/1"[..])), "{host}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_only_a_bucket_can_answer_names_it_in_its_host() {
+        let domains = Domains::default();
+        for (method, target, host, shown) in [
+            ("GET", "/?list-type=2", "photos.objects.net", "VirtualHost photos - ?list-type=2"),
+            ("POST", "/?delete", "photos.objects.net:80", "VirtualHost photos - ?delete"),
+            ("PUT", "/", "photos.objects.net", "VirtualHost photos - ?"),
+            ("GET", "/", "objects.net", "Root - - ?"),
+            ("HEAD", "/", "objects.net", "Root - - ?"),
+            ("POST", "/", "objects.net", "Root - - ?"),
+            ("GET", "/?max-buckets=5", "objects.net", "Root - - ?max-buckets=5"),
+            ("PUT", "/", "s3.us-west-2.amazonaws.com", "Root - - ?"),
+            ("PUT", "/", "10.1.2.3", "Root - - ?"),
+            ("PUT", "/", "store", "Root - - ?"),
+        ] {
+            assert_eq!(read(&domains, method, target, host), shown, "{method} {target} {host}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_target_and_host_are_survived(target in proptest::collection::vec(proptest::num::u8::ANY, 0..80), host in "[a-z0-9.:\\[\\]@-]{0,40}") {
+            let domains = Domains::new(vec!["a.b".to_owned(), host.clone()]);
+            let _ = Address::read(b"GET", &target, Some(host.as_bytes()), &domains);
+            let absolute = [b"http://", &target[..]].concat();
+            let _ = Address::read(b"PUT", &absolute, None, &Domains::default());
+        }
+    }
+}

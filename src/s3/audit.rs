@@ -124,3 +124,55 @@ fn milliseconds(text: &str) -> Option<Timestamp> {
 
 /// The keys of Hadoop's `AuditConstants`. `ks` (the number of keys of a delete) and `i` belong to it and are not kept.
 const KEYS: &[Key] = &[b"op", b"p1", b"p2", b"id", b"fs", b"ps", b"pr", b"t0", b"t1", b"ts", b"cm", b"ji", b"ta", b"rg", b"ks"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: &str = "3c0d9b7e-0000-4000-8000-000000000001-00000042";
+
+    fn text_of<'a>(value: &'a Option<Cow<'_, [u8]>>) -> &'a str {
+        value.as_deref().map_or("", |value| std::str::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn a_rename_is_read() {
+        let referer = format!(
+            "https://audit.example.org/hadoop/1/op_rename/{SPAN}/?op=op_rename&p1=s3a://b/a%20b/c&pr=root&p2=s3a://b/d&ps=p-1&id={SPAN}&t0=54&fs=f-1&t1=79&ts=1795439994252"
+        );
+        let audit = Audit::parse(referer.as_bytes()).unwrap();
+        assert_eq!((audit.op, audit.span_id, audit.fs, audit.ps), (Some("op_rename"), Some(SPAN), Some("f-1"), Some("p-1")));
+        assert_eq!((text_of(&audit.p1), text_of(&audit.p2), text_of(&audit.pr)), ("s3a://b/a b/c", "s3a://b/d", "root"));
+        assert_eq!(
+            (audit.t0, audit.t1, audit.ts),
+            (Some("54"), Some("79"), Some(Timestamp::from_parts(1_795_439_994, 252_000_000)))
+        );
+        assert_eq!((audit.ji, audit.ta, audit.rg, audit.cm), (None, None, None, None));
+    }
+
+    #[test]
+    fn values_that_were_not_escaped_stay_whole() {
+        let referer = "https://audit.example.org/hadoop/1/op_open/S/?p1=t/a&b=c&x1=2+3&xp2=k&op=op_open&rg=0-100&ji=job_1&ta=att_1&cm=fs&ks=3&fs=F&&";
+        let audit = Audit::parse(referer.as_bytes()).unwrap();
+        assert_eq!((text_of(&audit.p1), text_of(&audit.p2), audit.op), ("t/a&b=c&x1=2+3&xp2=k", "", Some("op_open")));
+        assert_eq!((audit.rg, audit.ji, audit.ta, text_of(&audit.cm)), (Some("0-100"), Some("job_1"), Some("att_1"), "fs"));
+    }
+
+    #[test]
+    fn what_was_cut_off_is_read_from_the_path() {
+        let referer = format!("https://audit.example.org/hadoop/1/op_create/{SPAN}/?p1=t/k");
+        let audit = Audit::parse(referer.as_bytes()).unwrap();
+        assert_eq!((audit.op, audit.span_id), (Some("op_create"), Some(SPAN)));
+        let referer = format!("https://audit.example.org/hadoop/1/op_create/{SPAN}");
+        let audit = Audit::parse(referer.as_bytes()).unwrap();
+        assert_eq!((audit.op, audit.span_id, audit.p1), (Some("op_create"), Some(SPAN), None));
+        assert_eq!(Audit::parse(b"https://example.org/?op=op_create&fs=1"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_referer_is_survived(rest in "[a-z0-9&=%/?+]{0,80}") {
+            let _ = Audit::parse(format!("https://x/hadoop/1/{rest}").as_bytes());
+        }
+    }
+}

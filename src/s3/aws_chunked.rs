@@ -27,10 +27,6 @@ impl Mode {
     const fn is_signed(self) -> bool {
         matches!(self, Self::Signed | Self::SignedTrailer)
     }
-
-    const fn has_trailer(self) -> bool {
-        matches!(self, Self::SignedTrailer | Self::UnsignedTrailer)
-    }
 }
 
 /// Why framing could not be followed.
@@ -92,6 +88,7 @@ pub struct Decoder {
     mode: Mode,
     state: State,
     line: Vec<u8>,
+    was_empty_line: bool,
     summary: Summary,
 }
 
@@ -107,14 +104,17 @@ enum State {
     },
     /// CR LF after the last chunk, or a trailer line.
     Trailer,
-    Done,
+    /// After the end. `line_ends` counts the octets of an empty line too many, which minio-go sends.
+    Done {
+        line_ends: u8,
+    },
     Broken,
 }
 
 impl Decoder {
     /// At the start of a body.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, state: State::SizeLine, line: Vec::new(), summary: Summary::default() }
+        Self { mode, state: State::SizeLine, line: Vec::new(), was_empty_line: false, summary: Summary::default() }
     }
 
     /// Takes the next octets of the body; `object` is given the octets of the object in order.
@@ -140,9 +140,13 @@ impl Decoder {
                     };
                 }
                 State::SizeLine | State::Trailer => data = self.take_line(data),
-                State::Done => {
-                    self.summary.malformed = Some(Malformed::AfterEnd);
-                    self.state = State::Broken;
+                State::Done { line_ends } => {
+                    let (first, rest) = data.split_first().unwrap_or((&0, &[]));
+                    data = rest;
+                    self.state = match (line_ends, first) {
+                        (0, b'\r') | (1, b'\n') => State::Done { line_ends: line_ends + 1 },
+                        _ => self.broken(Malformed::AfterEnd),
+                    };
                 }
                 State::Broken => return,
             }
@@ -199,13 +203,19 @@ impl Decoder {
         State::Trailer
     }
 
-    /// After the last chunk there is an empty line, or a trailer and then an empty line. Some clients end a trailer without
-    /// the empty line, so a body with its last trailer line counts as whole.
+    /// After the last chunk there is an empty line, or a trailer and then an empty line. minio-go sends an empty line before
+    /// the signature of a trailer as well.
     fn after_trailer_line(&mut self, line: &[u8]) -> State {
         if line.is_empty() {
-            // The form without a signed trailer may have an empty line before the signature of the trailer.
-            self.summary.is_complete = true;
-            return State::Done;
+            let last = self.summary.trailers.last().map(|(name, _)| name.as_slice());
+            let lacks_signature = self.mode == Mode::SignedTrailer
+                && last.is_some_and(|name| !name.eq_ignore_ascii_case(b"x-amz-trailer-signature"));
+            if lacks_signature && !self.was_empty_line {
+                self.was_empty_line = true;
+                return State::Trailer;
+            }
+            self.summary.is_complete = !lacks_signature;
+            return State::Done { line_ends: 0 };
         }
         let Some(at) = memchr::memchr(b':', line).filter(|at| *at > 0) else {
             return self.broken(Malformed::Trailer);
@@ -240,3 +250,127 @@ fn is_signature(signature: &[u8]) -> bool {
 
 const LINE_BYTES_MAX: usize = 4096;
 const TRAILERS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIGNATURE: &str = "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648";
+
+    /// Frames `object` in chunks of `size` as the mode wants it.
+    fn frame(mode: Mode, object: &[u8], size: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let extension = if mode.is_signed() { format!(";chunk-signature={SIGNATURE}") } else { String::new() };
+        for chunk in object.chunks(size) {
+            out.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+            out.extend(chunk);
+            out.extend(b"\r\n");
+        }
+        out.extend(format!("0{extension}\r\n").bytes());
+        match mode {
+            Mode::Signed => {}
+            Mode::SignedTrailer => {
+                out.extend(format!("x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{SIGNATURE}\r\n").bytes());
+            }
+            Mode::UnsignedTrailer => out.extend(b"x-amz-checksum-crc64nvme:9z1FSAMn0Vw=\r\n"),
+        }
+        out.extend(b"\r\n");
+        out
+    }
+
+    fn decode(mode: Mode, pieces: &[&[u8]]) -> (Vec<u8>, Summary) {
+        let mut decoder = Decoder::new(mode);
+        let mut object = Vec::new();
+        for piece in pieces {
+            decoder.handle_data(piece, |octets| object.extend_from_slice(octets));
+        }
+        (object, decoder.summary().clone())
+    }
+
+    #[test]
+    fn an_empty_marker_is_86_octets() {
+        let framed = frame(Mode::Signed, b"", 1);
+        assert_eq!(framed.len(), 86);
+        let (object, summary) = decode(Mode::Signed, &[&framed]);
+        assert_eq!((object.len(), summary.chunks, summary.is_complete, summary.malformed), (0, 0, true, None));
+        assert_eq!(summary.last_signature.as_deref(), Some(SIGNATURE.as_bytes()));
+    }
+
+    #[test]
+    fn trailers_and_signatures_are_found() {
+        let (object, summary) = decode(Mode::SignedTrailer, &[&frame(Mode::SignedTrailer, b"hello", 3)]);
+        assert_eq!((&*object, summary.object_bytes, summary.chunks, summary.is_complete), (&b"hello"[..], 5, 2, true));
+        assert_eq!(summary.trailers[0], (b"x-amz-checksum-crc32c".to_vec(), b"sOO8/Q==".to_vec()));
+        assert_eq!(summary.trailers[1].0, b"x-amz-trailer-signature");
+        let (_, summary) = decode(Mode::UnsignedTrailer, &[&frame(Mode::UnsignedTrailer, b"hello", 9)]);
+        assert_eq!((summary.first_signature, summary.trailers.len(), summary.is_complete), (None, 1, true));
+    }
+
+    #[test]
+    fn the_empty_lines_of_minio_go_are_taken() {
+        let signed =
+            format!("0;chunk-signature={SIGNATURE}\r\nx-amz-checksum-crc32c:a\n\r\nx-amz-trailer-signature:{SIGNATURE}\r\n\r\n");
+        let unsigned = "0\r\nx-amz-checksum-crc32c:a\n\r\n\r\n".to_owned();
+        for (mode, body, trailers) in [(Mode::SignedTrailer, signed, 2), (Mode::UnsignedTrailer, unsigned, 1)] {
+            let (_, summary) = decode(mode, &[body.as_bytes()]);
+            assert_eq!((summary.is_complete, summary.malformed, summary.trailers.len()), (true, None, trailers));
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_framing_is_named() {
+        let long = "1".repeat(LINE_BYTES_MAX + 1);
+        let many = format!("0\r\n{}", "a:b\r\n".repeat(TRAILERS_MAX + 1));
+        for (mode, body, reason) in [
+            (Mode::UnsignedTrailer, "x\r\n", Malformed::Size),
+            (Mode::UnsignedTrailer, "\r\n", Malformed::Size),
+            (Mode::UnsignedTrailer, "ffffffffffffffff\r\n", Malformed::Size),
+            (Mode::UnsignedTrailer, "-1\r\n", Malformed::Size),
+            (Mode::UnsignedTrailer, &long, Malformed::LineTooLong),
+            (Mode::Signed, "3\r\nabc\r\n", Malformed::Signature),
+            (Mode::Signed, "3;chunk-signature=12\r\nabc\r\n", Malformed::Signature),
+            (Mode::UnsignedTrailer, "3\r\nabcd", Malformed::ChunkEnd),
+            (Mode::UnsignedTrailer, "0\r\nabc\r\n", Malformed::Trailer),
+            (Mode::UnsignedTrailer, &many, Malformed::TooManyTrailers),
+            (Mode::UnsignedTrailer, "0\r\n\r\nmore", Malformed::AfterEnd),
+        ] {
+            assert_eq!(decode(mode, &[body.as_bytes()]).1.malformed, Some(reason), "{}", reason.label());
+        }
+    }
+
+    #[test]
+    fn a_body_cut_short_is_not_complete() {
+        let framed = frame(Mode::SignedTrailer, b"hello", 3);
+        for end in 0..framed.len() {
+            assert!(!decode(Mode::SignedTrailer, &[&framed[..end]]).1.is_complete, "{end}");
+        }
+    }
+
+    fn modes() -> impl Strategy<Value = Mode> {
+        prop_oneof![Just(Mode::Signed), Just(Mode::SignedTrailer), Just(Mode::UnsignedTrailer)]
+    }
+
+    proptest! {
+        #[test]
+        fn any_cutting_equals_the_whole(mode in modes(), object in prop::collection::vec(any::<u8>(), 0..400), size in 1_usize..200, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+            let framed = frame(mode, &object, size);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(framed.len() + 1)).collect();
+            cuts.extend([0, framed.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &framed[pair[0]..pair[1]]).collect();
+            let (read, summary) = decode(mode, &pieces);
+            prop_assert_eq!(&read, &object);
+            prop_assert_eq!(summary.object_bytes, object.len() as u64);
+            prop_assert!(summary.is_complete && summary.malformed.is_none());
+            prop_assert_eq!((read, summary), decode(mode, &[&framed]));
+        }
+
+        #[test]
+        fn any_octets_are_survived(mode in modes(), body in prop::collection::vec(prop::sample::select(b"01aF;:=\r\n x-".to_vec()), 0..120), at in 0_usize..120) {
+            let (start, end) = body.split_at(at.min(body.len()));
+            prop_assert_eq!(decode(mode, &[start, end]), decode(mode, &[&body]));
+        }
+    }
+}

@@ -229,3 +229,82 @@ const fn is_separator(byte: u8) -> bool {
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_recognised() {
+        for (agent, sdk, version, hadoop) in [
+            (
+                "Hadoop 3.3.4, aws-sdk-java/1.12.262 Linux/6.18 OpenJDK_64-Bit_Server_VM/17.0.15 java/17.0.15 scala/2.12.18 vendor/Debian cfg/retry-mode/legacy com.amazonaws.services.s3.transfer.TransferManager/1.12.262",
+                Sdk::JavaV1,
+                "1.12.262",
+                Some("3.3.4"),
+            ),
+            (
+                "team-a Hadoop 3.4.1, aws-sdk-java/2.24.6 Linux/6 Java/17.0.15 io/sync http/Apache cfg/retry-mode/adaptive ft/s3-transfer",
+                Sdk::JavaV2,
+                "2.24.6",
+                Some("3.4.1"),
+            ),
+            ("aws-sdk-java/2.30.0 md/io#sync md/http#Apache ua/2.1 os/Linux#6 lang/java#17", Sdk::JavaV2, "2.30.0", None),
+            ("Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux#6 md/arch#x86_64 lang/python#3.11", Sdk::Boto3, "1.44.5", None),
+            ("Botocore/1.31.0 Python/3.9", Sdk::Boto3, "1.31.0", None),
+            ("aws-cli/2.15.0 Python/3.11.6 Linux/6 exe/x86_64 prompt/off command/s3.cp", Sdk::AwsCli, "2.15.0", None),
+            ("aws-cli/1.46.3 md/Botocore#1.44.5 Botocore/1.44.5", Sdk::AwsCli, "1.46.3", None),
+            ("aws-sdk-go/1.44.133 (go1.18; linux; amd64) S3Manager", Sdk::GoV1, "1.44.133", None),
+            ("aws-sdk-go-v2/1.17.1 os/linux lang/go#1.19 md/GOOS#linux api/s3#1.29", Sdk::GoV2, "1.17.1", None),
+            ("aws-sdk-nodejs/2.1693.0 linux/v18.0.0 callback", Sdk::JsV2, "2.1693.0", None),
+            ("aws-sdk-js/2.1693.0 callback", Sdk::JsV2, "2.1693.0", None),
+            ("aws-sdk-js/3.1168.0 ua/2.1 os/linux#6 lang/js md/nodejs#20 api/s3#3.1168.0", Sdk::JsV3, "3.1168.0", None),
+            ("aws-sdk-rust/1.3.9 os/linux lang/rust/1.80", Sdk::Rust, "1.3.9", None),
+            ("aws-sdk-dotnet-coreclr/3.7.400 ua/2.0 os/linux", Sdk::DotNet, "3.7.400", None),
+            ("aws-sdk-ruby3/3.191.0 ua/2.0 api/s3#1.143", Sdk::Ruby, "3.191.0", None),
+            ("aws-sdk-cpp/1.11.900 ua/2.1 md/aws-crt# os/Linux lang/c++", Sdk::Cpp, "1.11.900", None),
+            ("aws-sdk-php/3.300 OS/Linux lang/php/8.2", Sdk::Php, "3.300", None),
+            (
+                "MinIO (linux; amd64) minio-go/v7.0.70 mc/RELEASE.2024-06-12T14-34-03Z",
+                Sdk::Mc,
+                "RELEASE.2024-06-12T14-34-03Z",
+                None,
+            ),
+            ("MinIO (linux; amd64) minio-go/v7.0.70", Sdk::MinioGo, "v7.0.70", None),
+            ("MinIO (Linux; amd64) minio-java/8.5.7", Sdk::MinioJava, "8.5.7", None),
+            ("MinIO (Linux; x86_64) minio-py/7.2.20", Sdk::MinioPy, "7.2.20", None),
+            ("MinIO (linux; x64) minio-js/8.0.7", Sdk::MinioJs, "8.0.7", None),
+            ("MinIO (linux; x86_64) minio-rs/0.3.0", Sdk::MinioRs, "0.3.0", None),
+            ("duckdb/v1.1.3(linux_amd64) cli", Sdk::DuckDb, "v1.1.3", None),
+            ("rclone/v1.67.0", Sdk::Rclone, "v1.67.0", None),
+            ("object_store/0.12.5", Sdk::ObjectStore, "0.12.5", None),
+            ("Go-http-client/1.1", Sdk::GoHttp, "1.1", None),
+            ("curl/8.5.0", Sdk::Curl, "8.5.0", None),
+            ("Mozilla/5.0 (X11; Linux)", Sdk::Other, "", None),
+            ("nothing", Sdk::Other, "", None),
+            ("Hadoop everywhere", Sdk::Other, "", None),
+        ] {
+            let client = Client::recognise(agent.as_bytes());
+            assert_eq!((client.sdk, client.version.unwrap_or_default(), client.hadoop), (sdk, version, hadoop), "{agent}");
+            assert_eq!(client.agent, Some(agent.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn browsers_are_asked_for_the_other_header() {
+        let mut headers = Headers::default();
+        assert_eq!(Client::of_headers(&headers).sdk, Sdk::Unknown);
+        headers.append(b"User-Agent", b"Mozilla/5.0");
+        assert_eq!(Client::of_headers(&headers).sdk, Sdk::Other);
+        headers.append(b"x-amz-user-agent", b"aws-sdk-js/3.500.0 ua/2.0");
+        let client = Client::of_headers(&headers);
+        assert_eq!((client.sdk, client.version), (Sdk::JsV3, Some("3.500.0")));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_agent_is_survived(agent in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = Client::recognise(&agent);
+        }
+    }
+}

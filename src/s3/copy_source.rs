@@ -33,14 +33,16 @@ impl<'x> CopySource<'x> {
     }
 }
 
-fn split_object_arn(path: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+type BucketAndKey<'x> = (Cow<'x, [u8]>, Cow<'x, [u8]>);
+
+fn split_object_arn(path: &[u8]) -> Option<BucketAndKey<'_>> {
     let at = path.starts_with(b"arn:").then(|| memchr::memmem::find(path, b"/object/")).flatten()?;
     let (bucket, rest) = path.split_at_checked(at)?;
     Some((decode_percent(bucket), decode_percent(rest.strip_prefix(b"/object/")?)))
 }
 
 /// Some clients encode the slash between bucket and key too.
-fn split_path(path: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn split_path(path: &[u8]) -> Option<BucketAndKey<'_>> {
     let (bucket, key) = match memchr::memchr(b'/', path) {
         Some(at) => (path.get(..at)?, path.get(at + 1..)?),
         None => {

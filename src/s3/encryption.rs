@@ -194,8 +194,11 @@ pub(crate) fn headers_have_encryption(headers: &Headers) -> bool {
 
 /// Whether a query names any encryption parameter.
 pub(crate) fn query_has_encryption(query: Query<'_>) -> bool {
-    query.raw_pairs().any(|(name, _)| Item::of_parameter(&decode_form(name)).is_some())
+    query.raw_pairs().any(|(name, _)| name.len() >= NAME_BYTES_MIN && Item::of_parameter(&decode_form(name)).is_some())
 }
+
+/// The shortest name of all, `SSECustomerKey`. Escapes only make a name longer.
+const NAME_BYTES_MIN: usize = 14;
 
 #[derive(Clone, Copy)]
 enum Item {
@@ -236,5 +239,113 @@ impl Item {
             b"SSECustomerKeyMD5" => Some(Self::CustomerKeyMd5),
             _ => Self::of_header(HeaderName::recognise(name)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 10] = [
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-context",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "X-Amz-Server-Side-Encryption-Customer-Algorithm",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-MD5",
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        "x-amz-copy-source-server-side-encryption-customer-key-MD5",
+    ];
+
+    fn values(encryption: &Encryption<'_>) -> Vec<String> {
+        let items = [
+            &encryption.algorithm,
+            &encryption.kms_key_id,
+            &encryption.context,
+            &encryption.bucket_key_enabled,
+            &encryption.customer_algorithm,
+            &encryption.customer_key,
+            &encryption.customer_key_md5,
+            &encryption.copy_source_algorithm,
+            &encryption.copy_source_key,
+            &encryption.copy_source_key_md5,
+        ];
+        items
+            .iter()
+            .map(|item| item.as_deref().map_or(String::new(), |value| String::from_utf8_lossy(value).into_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn every_name_is_read_from_headers_query_and_form() {
+        for (index, name) in NAMES.iter().enumerate() {
+            let mut wanted = vec![String::new(); NAMES.len()];
+            wanted[index] = "v+1=".to_owned();
+            let mut headers = Headers::default();
+            headers.append(name.as_bytes(), b"v+1=");
+            assert!(headers_have_encryption(&headers));
+            let encryption = Encryption::of_headers(&headers);
+            assert_eq!((values(&encryption), encryption.from), (wanted.clone(), Place::Header), "{name}");
+
+            for text in [format!("a=b&{name}=v%2B1%3D"), format!("{}=v%2B1%3D", name.replace('-', "%2D"))] {
+                let query = Query::new(text.as_bytes());
+                assert!(query_has_encryption(query));
+                let mut encryption = Encryption::default();
+                encryption.add_query(query);
+                assert_eq!((values(&encryption), encryption.from), (wanted.clone(), Place::Query), "{text}");
+            }
+
+            let body = format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nv+1=\r\n--X--\r\n");
+            let mut encryption = Encryption::default();
+            encryption.add_form(FormFields::read(b"multipart/form-data; boundary=X", body.as_bytes()).unwrap());
+            assert_eq!((values(&encryption), encryption.from), (wanted, Place::Form), "{name}");
+            assert!(!encryption.is_none());
+        }
+    }
+
+    #[test]
+    fn the_query_of_minio_js_is_read() {
+        let query = Query::new(b"SSECustomerAlgorithm=AES256&SSECustomerKey=a2V5&SSECustomerKeyMD5=bWQ1");
+        let mut encryption = Encryption::default();
+        encryption.add_query(query);
+        assert_eq!(encryption.keys().collect::<Vec<_>>(), [b"a2V5"]);
+        assert_eq!(encryption.kinds().collect::<Vec<_>>(), [EncryptionKind::SseC]);
+        assert!(!query_has_encryption(Query::new(b"SSECustomer=1&x-amz-server-side=2&prefix=x-amz-server-side-encryption")));
+    }
+
+    #[test]
+    fn kinds_follow_the_values() {
+        use EncryptionKind::{CopySourceSseC, DsseKms, None, SseC, SseKms, SseS3};
+        let kms_key = NAMES[1];
+        for (headers, kinds) in [
+            (&[][..], &[None][..]),
+            (&[(NAMES[0], "AES256")], &[SseS3]),
+            (&[(NAMES[0], "aws:kms"), (kms_key, "k")], &[SseKms]),
+            (&[(NAMES[0], "aws:kms:dsse")], &[DsseKms]),
+            (&[(kms_key, "k")], &[SseKms]),
+            (&[(NAMES[0], "rot13")], &[]),
+            (&[(NAMES[5], "k")], &[SseC]),
+            (&[(NAMES[6], "m"), (NAMES[8], "k")], &[SseC, CopySourceSseC]),
+            (&[(NAMES[0], "aws:kms"), (NAMES[7], "AES256")], &[SseKms, CopySourceSseC]),
+        ] {
+            let mut all = Headers::default();
+            for (name, value) in headers {
+                all.append(name.as_bytes(), value.as_bytes());
+            }
+            assert_eq!(Encryption::of_headers(&all).kinds().collect::<Vec<_>>(), kinds, "{headers:?}");
+        }
+        assert_eq!(
+            [None, SseS3, SseKms, DsseKms, SseC, CopySourceSseC].map(EncryptionKind::label),
+            ["none", "sse-s3", "sse-kms", "dsse-kms", "sse-c", "copy-source-sse-c"]
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let mut headers = Headers::default();
+        headers.append(NAMES[5].as_bytes(), b"hush");
+        assert_eq!(format!("{:?}", Encryption::of_headers(&headers)), "Encryption[SseC]");
     }
 }

@@ -130,3 +130,51 @@ fn unquote(text: &[u8]) -> &[u8] {
 /// An error body is some hundred octets; more than this is read as cut off.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const DEPTH_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Version;
+
+    #[test]
+    fn errors_are_read_in_every_dress() {
+        let declared = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+        for (body, wanted) in [
+            (format!("{declared}<Error><Code>NoSuchKey</Code><Message>gone</Message><Key>a</Key></Error>"), Some(("NoSuchKey", "gone"))),
+            ("<Error xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Code>A</Code></Error>".to_owned(), Some(("A", ""))),
+            ("<s3:Error xmlns:s3=\"x\"><s3:Code>A</s3:Code><s3:Message>b</s3:Message></s3:Error>".to_owned(), Some(("A", "b"))),
+            ("<Error><Message>a &lt;b&gt; &amp;&#33;&#x21; &bad;</Message><Code><![CDATA[X]]></Code></Error>".to_owned(), Some(("X", "a <b> &!! &bad;"))),
+            ("<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type/><Code>AccessDenied</Code><Message>no</Message></Error><RequestId>1</RequestId></ErrorResponse>".to_owned(), Some(("AccessDenied", "no"))),
+            ("  \r\n<Error>\n  <Code> Slow </Code>\n  <Message>cut he".to_owned(), Some(("Slow", ""))),
+            ("\u{feff}<Error><Code>A</Code></Error>".to_owned(), Some(("A", ""))),
+            ("<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>".to_owned(), None),
+            ("<Error><Resource><Code>inner</Code></Resource></Error>".to_owned(), None),
+            ("<html><Code>A</Code></html>".to_owned(), None),
+            ("{\"Code\":\"A\"}".to_owned(), None),
+            (String::new(), None),
+            ("<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><Error><Code>&b;</Code></Error>".to_owned(), Some(("&b;", ""))),
+            ("<a>".repeat(1000), None),
+        ] {
+            let read = S3Error::of_xml(body.as_bytes());
+            assert_eq!(read.as_ref().map(|error| (&*error.code, &*error.message)), wanted, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_head_error_is_read_from_minios_headers() {
+        let mut response = Response::from_parts(400, b"Bad Request", Version::Http11);
+        assert_eq!(S3Error::of_response(&response), None);
+        response.headers.append(b"X-Minio-Error-Code", b"InvalidRequest");
+        response.headers.append(b"X-Minio-Error-Desc", b"\"must be made over a secure connection.\"");
+        let error = S3Error::of_response(&response).unwrap();
+        assert_eq!((&*error.code, &*error.message), ("InvalidRequest", "must be made over a secure connection."));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_survived(body in proptest::collection::vec(proptest::sample::select(b"<>/!?[]&;#x1Error Code=\"'-\xff".to_vec()), 0..200)) {
+            let _ = S3Error::of_xml(&body);
+            let _ = text_at(&[b"<Error>", &body[..]].concat(), &["Error", "Code"]);
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod operation_table;
 mod payload;
 pub mod policy;
 mod query;
+mod resolve;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -27,7 +28,8 @@ pub use copy_source::CopySource;
 pub use encryption::{Encryption, EncryptionKind, Place};
 pub use error::S3Error;
 pub use form::FormFields;
-pub use operation::{Level, Method, Operation, OperationRow, SseHeader, resolve};
+pub use operation::{Level, Method, Operation, OperationRow, SseHeader};
 pub use operation_table::OPERATIONS;
 pub use payload::Payload;
 pub use query::{Query, decode_percent};
+pub use resolve::resolve;

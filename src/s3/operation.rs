@@ -1,10 +1,9 @@
-//! Which S3 operation a request asks for: method, level, query keys and headers in, one operation out.
+//! The operations: those of AWS by their rows, and those that only stores of this kind have.
 
 use std::fmt;
 
-use crate::model::{HeaderName, Headers};
-use crate::s3::operation_table::ROWS;
-use crate::s3::query::{Query, decode_form};
+use crate::model::HeaderName;
+use crate::s3::operation_table::OPERATIONS;
 
 /// A request's operation: a row of the table of AWS operations, or one of those that only stores of this kind have.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +107,7 @@ impl Operation {
 
     /// Its row in the table of AWS operations.
     pub fn row(self) -> Option<&'static OperationRow> {
-        ROWS_BY_INDEX.get(usize::from(self.0))
+        OPERATIONS.get(usize::from(self.0))
     }
 
     /// Whether it belongs to MinIO (or its proxy) and not to AWS S3.
@@ -167,11 +166,11 @@ impl Operation {
     }
 
     fn is_listed(self) -> bool {
-        usize::from(self.0) < ROWS_BY_INDEX.len() + SPECIALS.len()
+        usize::from(self.0) < OPERATIONS.len() + SPECIALS.len()
     }
 
     fn special(self) -> Option<&'static Special> {
-        SPECIALS.get(usize::from(self.0).checked_sub(ROWS_BY_INDEX.len())?)
+        SPECIALS.get(usize::from(self.0).checked_sub(OPERATIONS.len())?)
     }
 }
 
@@ -188,258 +187,6 @@ impl fmt::Display for Operation {
         f.pad(self.name())
     }
 }
-
-/// The operation of a request, and whether the request names several at once (then it is the first of the table among those
-/// that name most; a store may choose otherwise). Paths of the store itself are told apart by [`Operation::of_service_path`],
-/// the actions of STS by [`Operation::of_sts_action`].
-pub fn resolve(method: &[u8], level: Level, query: Query<'_>, headers: &Headers) -> (Operation, bool) {
-    let Some(method) = recognise_method(method) else {
-        return (Operation::UNKNOWN, false);
-    };
-    let keys = recognise_keys(query);
-    if let Some(operation) = special_case(method, level, keys, query, headers) {
-        return (operation, false);
-    }
-    let present = present_headers(headers);
-    let object_lambda = HEADER_ROUTE | HEADER_TOKEN;
-    if method == Method::Post && level == Level::Object && present & object_lambda == object_lambda && keys == 0 {
-        // With virtual-host addressing the fixed path of this operation reads as a key.
-        return (Operation::WRITE_GET_OBJECT_RESPONSE, false);
-    }
-    let (found, ambiguous) = best_row(method, level, keys, present);
-    let Some(operation) = found else {
-        return (Operation::UNKNOWN, false);
-    };
-    (minio_variant(operation, keys, query, headers), ambiguous)
-}
-
-/// The row with most query keys among those whose keys and headers are all there; a row that asks for a header beats one
-/// that does not.
-fn best_row(method: Method, level: Level, keys: u64, present: u8) -> (Option<Operation>, bool) {
-    let mut best: Option<(u32, u64, Operation)> = None;
-    let mut ambiguous = false;
-    for (index, pattern) in (0_u8..).zip(PATTERNS.iter()) {
-        if pattern.method != method || pattern.level != level {
-            continue;
-        }
-        if keys & pattern.keys != pattern.keys || present & pattern.headers != pattern.headers {
-            continue;
-        }
-        let weight = pattern.headers.count_ones() * 64 + pattern.keys.count_ones();
-        match best {
-            Some((heaviest, mask, _)) if heaviest >= weight => ambiguous |= pattern.keys & !mask != 0,
-            previous => {
-                ambiguous = previous.is_some_and(|(_, mask, _)| mask & !pattern.keys != 0);
-                best = Some((weight, pattern.keys, Operation(index)));
-            }
-        }
-    }
-    (best.map(|(_, _, operation)| operation), ambiguous)
-}
-
-/// What is decided before the table is asked.
-fn special_case(method: Method, level: Level, keys: u64, query: Query<'_>, headers: &Headers) -> Option<Operation> {
-    let content_type = || headers.get(HeaderName::ContentType).unwrap_or_default();
-    match (method, level) {
-        (Method::Options, _) => Some(Operation::CORS_PREFLIGHT),
-        (Method::Post, Level::Bucket) if starts_ignoring_case(content_type(), b"multipart/form-data") => {
-            Some(Operation::POST_OBJECT)
-        }
-        (Method::Post, Level::Root) if keys & KEY_ACTION != 0 => {
-            Some(query.get("Action").map_or(Operation::STS, |action| Operation::of_sts_action(&action)))
-        }
-        (Method::Post, Level::Root) if starts_ignoring_case(content_type(), b"application/x-www-form-urlencoded") => {
-            Some(Operation::STS)
-        }
-        (Method::Get, Level::Root | Level::Bucket) if keys & KEY_EVENTS != 0 => Some(Operation::LISTEN_NOTIFICATION),
-        // These exist in no service model, and both AWS and MinIO refuse them: they must not read as a plain delete or put.
-        (Method::Delete, Level::Object) if keys & (KEY_ACL | KEY_TORRENT) != 0 => Some(Operation::UNKNOWN),
-        (Method::Put, Level::Object) if keys & KEY_TORRENT != 0 => Some(Operation::UNKNOWN),
-        (Method::Get, Level::Root) => {
-            let is_directory = query.get("x-id").as_deref() == Some(b"ListDirectoryBuckets")
-                || headers.get(HeaderName::Host).is_some_and(|host| memchr::memmem::find(host, b"s3express-control").is_some());
-            is_directory.then_some(Operation::LIST_DIRECTORY_BUCKETS)
-        }
-        _ => None,
-    }
-}
-
-/// MinIO's own reading of a request that AWS would read as `operation`.
-fn minio_variant(operation: Operation, keys: u64, query: Query<'_>, headers: &Headers) -> Operation {
-    let has = |key: u64| keys & key != 0;
-    match operation {
-        Operation::GET_OBJECT if has(KEY_LAMBDA_ARN) => Operation::GET_OBJECT_LAMBDA,
-        Operation::PUT_OBJECT
-            if headers.get(HeaderName::XAmzMetaSnowballAutoExtract).is_some_and(|value| value.eq_ignore_ascii_case(b"true")) =>
-        {
-            Operation::PUT_OBJECT_EXTRACT
-        }
-        Operation::LIST_OBJECTS_V2 if has(KEY_METADATA) => Operation::LIST_OBJECTS_V2M,
-        Operation::LIST_OBJECT_VERSIONS if has(KEY_METADATA) => Operation::LIST_OBJECT_VERSIONS_M,
-        Operation::LIST_BUCKETS | Operation::LIST_OBJECTS if has(KEY_REPLICATION_METRICS) => {
-            if query.get("replication-metrics").as_deref() == Some(b"2") {
-                Operation::GET_BUCKET_REPLICATION_METRICS_V2
-            } else {
-                Operation::GET_BUCKET_REPLICATION_METRICS
-            }
-        }
-        Operation::LIST_OBJECTS if has(KEY_REPLICATION_CHECK) => Operation::VALIDATE_BUCKET_REPLICATION_CREDS,
-        Operation::LIST_OBJECTS if has(KEY_REPLICATION_RESET_STATUS) => Operation::RESET_BUCKET_REPLICATION_STATUS,
-        Operation::CREATE_BUCKET if has(KEY_REPLICATION_RESET) => Operation::RESET_BUCKET_REPLICATION_START,
-        other => other,
-    }
-}
-
-fn recognise_method(method: &[u8]) -> Option<Method> {
-    match method {
-        b"GET" => Some(Method::Get),
-        b"HEAD" => Some(Method::Head),
-        b"PUT" => Some(Method::Put),
-        b"POST" => Some(Method::Post),
-        b"DELETE" => Some(Method::Delete),
-        b"OPTIONS" => Some(Method::Options),
-        _ => None,
-    }
-}
-
-/// The known keys of a query as bits.
-fn recognise_keys(query: Query<'_>) -> u64 {
-    let mut keys = 0;
-    for (name, value) in query.raw_pairs() {
-        let name = decode_form(name);
-        keys |= std::str::from_utf8(&name).map_or(0, |name| recognise_key(name, value));
-    }
-    keys
-}
-
-fn present_headers(headers: &Headers) -> u8 {
-    let mut present = 0;
-    for (name, _, _) in headers.known() {
-        present |= header_bit(name);
-    }
-    present
-}
-
-const fn header_bit(name: HeaderName) -> u8 {
-    match name {
-        HeaderName::XAmzCopySource => HEADER_COPY_SOURCE,
-        HeaderName::XAmzRequestRoute => HEADER_ROUTE,
-        HeaderName::XAmzRequestToken => HEADER_TOKEN,
-        _ => 0,
-    }
-}
-
-fn starts_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-const HEADER_COPY_SOURCE: u8 = 1;
-const HEADER_ROUTE: u8 = 2;
-const HEADER_TOKEN: u8 = 4;
-
-/// A row in the form that matching needs.
-#[derive(Clone, Copy)]
-struct Pattern {
-    method: Method,
-    level: Level,
-    headers: u8,
-    keys: u64,
-}
-
-static ROWS_BY_INDEX: [OperationRow; 112] = ROWS;
-static PATTERNS: [Pattern; 112] = patterns();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn patterns() -> [Pattern; 112] {
-    let mut out = [Pattern { method: Method::Any, level: Level::Service, headers: 0, keys: 0 }; 112];
-    let mut at = 0;
-    while at < out.len() {
-        let row = &ROWS[at];
-        let (mut keys, mut headers, mut next) = (0, 0, 0);
-        while next < row.query_keys.len() {
-            keys |= key_bit(row.query_keys[next]);
-            next += 1;
-        }
-        next = 0;
-        while next < row.headers.len() {
-            headers |= header_bit(row.headers[next]);
-            next += 1;
-        }
-        out[at] = Pattern { method: row.method, level: row.level, headers, keys };
-        at += 1;
-    }
-    out
-}
-
-/// The bit of a key of the table; fails the build for a key that recognition does not know.
-#[expect(clippy::indexing_slicing, clippy::panic, reason = "evaluated at compile time: a failure fails the build")]
-const fn key_bit(key: &str) -> u64 {
-    let mut at = 0;
-    while at < KEYS.len() {
-        if same_text(KEYS[at].as_bytes(), key.as_bytes()) {
-            return 1 << at;
-        }
-        at += 1;
-    }
-    panic!("a query key of the table is not in the list of keys")
-}
-
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn same_text(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < left.len() {
-        if left[at] != right[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-macro_rules! query_keys {
-    (plain: $($plain:literal)*; valued: $($name:literal = $value:literal)*) => {
-        const KEYS: &[&str] = &[$($plain,)* $(concat!($name, "=", $value),)*];
-        const _: () = assert!(KEYS.len() <= 64);
-
-        fn recognise_key(name: &str, value: &[u8]) -> u64 {
-            let bit = match name {
-                $($plain => const { key_bit($plain) },)*
-                _ => 0,
-            };
-            bit | match name {
-                $($name if *decode_form(value) == *$value.as_bytes() => const { key_bit(concat!($name, "=", $value)) },)*
-                _ => 0,
-            }
-        }
-    };
-}
-
-query_keys! {
-    plain:
-        "abac" "accelerate" "acl" "analytics" "annotation" "annotationName" "attributes" "cors" "delete" "encryption" "id"
-        "intelligent-tiering" "inventory" "legal-hold" "lifecycle" "location" "logging" "metadataAnnotationTable"
-        "metadataConfiguration" "metadataInventoryTable" "metadataJournalTable" "metadataTable" "metrics" "notification"
-        "object-lock" "ownershipControls" "partNumber" "policy" "policyStatus" "publicAccessBlock" "renameObject" "replication"
-        "requestPayment" "restore" "retention" "select" "session" "tagging" "torrent" "uploadId" "uploads" "versioning"
-        "versions" "website"
-        "Action" "events" "lambdaArn" "replication-check" "replication-metrics" "replication-reset" "replication-reset-status";
-    valued:
-        "list-type" = "2" "metadata" = "true" "select-type" = "2"
-}
-
-const KEY_ACL: u64 = key_bit("acl");
-const KEY_ACTION: u64 = key_bit("Action");
-const KEY_EVENTS: u64 = key_bit("events");
-const KEY_LAMBDA_ARN: u64 = key_bit("lambdaArn");
-const KEY_METADATA: u64 = key_bit("metadata=true");
-const KEY_REPLICATION_CHECK: u64 = key_bit("replication-check");
-const KEY_REPLICATION_METRICS: u64 = key_bit("replication-metrics");
-const KEY_REPLICATION_RESET: u64 = key_bit("replication-reset");
-const KEY_REPLICATION_RESET_STATUS: u64 = key_bit("replication-reset-status");
-const KEY_TORRENT: u64 = key_bit("torrent");
 
 /// An operation outside AWS's S3 model.
 struct Special {
@@ -489,4 +236,46 @@ specials! {
     137 ADMIN "Admin" Any Service true "MinIO's admin API.";
     138 KMS "Kms" Any Service true "MinIO's KMS API.";
     139 INTERNODE "Internode" Any Service true "What MinIO's nodes say to each other.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let all: Vec<Operation> = (0..=u8::MAX).map(Operation).take_while(|operation| operation.is_listed()).collect();
+        assert_eq!(all.len(), 140);
+        for operation in &all {
+            assert_eq!(Operation::of_name(operation.name()), Some(*operation));
+            assert_eq!(operation.row().is_some(), operation.0 < 112);
+        }
+        assert_eq!(Operation::INTERNODE.0, 139);
+        assert!(
+            Operation::ADMIN.is_minio_only() && !Operation::PUT_OBJECT.is_minio_only() && !Operation::POST_OBJECT.is_minio_only()
+        );
+        assert!(Operation::ASSUME_ROLE.is_sts() && !Operation::CORS_PREFLIGHT.is_sts() && !Operation::GET_OBJECT_LAMBDA.is_sts());
+        assert_eq!((Operation::HEALTH.level(), Operation::COPY_OBJECT.level()), (Level::Service, Level::Object));
+    }
+
+    #[test]
+    fn service_paths_are_told_from_buckets() {
+        for (path, operation) in [
+            ("/minio/health/live", Some(Operation::HEALTH)),
+            ("/minio/health/cluster/read", Some(Operation::HEALTH)),
+            ("/minio/v2/metrics/cluster", Some(Operation::METRICS)),
+            ("/minio/metrics/v3", Some(Operation::METRICS)),
+            ("/minio/prometheus/metrics", Some(Operation::METRICS)),
+            ("/minio/admin/v3/info", Some(Operation::ADMIN)),
+            ("/minio/kms/v1/status", Some(Operation::KMS)),
+            ("/minio/grid/v1", Some(Operation::INTERNODE)),
+            ("/v1/health", Some(Operation::HEALTH)),
+            ("/.prometheus/metrics", Some(Operation::METRICS)),
+            ("/minio/k", None),
+            ("/minio", None),
+            ("/b/minio/health/live", None),
+        ] {
+            assert_eq!(Operation::of_service_path(path.as_bytes()), operation, "{path}");
+        }
+    }
 }

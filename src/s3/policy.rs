@@ -73,6 +73,7 @@ pub fn over_http(sdk: Sdk, version: Option<&str>, kind: SseRequest) -> Policy {
         Sdk::S5cmd if is_customer => UNVERIFIED,
         Sdk::S5cmd => sent("source of s5cmd, storage/s3.go"),
         Sdk::Rclone => rclone(version, is_customer),
+        Sdk::ObjectStore | Sdk::OpenDal if !is_customer => UNVERIFIED,
         Sdk::ObjectStore => sent("text search in the source of object_store 0.12.5: no check"),
         Sdk::OpenDal => sent("text search in the source of opendal 0.54: no check"),
         _ => UNVERIFIED,
@@ -136,3 +137,74 @@ pub(crate) const RUBY: &str = "Attempting to send customer-provided-keys for S3 
 pub(crate) const MINIO_JAVA_C: &str = "SSE-C operations must be performed over a secure connection.";
 pub(crate) const MINIO_JAVA_KMS: &str = "SSE-KMS operations must be performed over a secure connection.";
 pub(crate) const MINIO_RS: &str = "SSE operation must be performed over a secure connection";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const C: SseRequest = SseRequest::CustomerKey;
+    const CC: SseRequest = SseRequest::CopySourceCustomerKey;
+    const KMS: SseRequest = SseRequest::Kms { key_id: true };
+    const KMS_BARE: SseRequest = SseRequest::Kms { key_id: false };
+
+    #[test]
+    fn the_table_of_refusals_holds() {
+        let refused = |text| Verdict::Refused { text };
+        for (sdk, kind, verdict) in [
+            (Sdk::JavaV1, C, refused(JAVA_V1)),
+            (Sdk::JavaV1, CC, refused(JAVA_V1)),
+            (Sdk::JavaV1, KMS, refused(JAVA_V1)),
+            (Sdk::JavaV1, KMS_BARE, refused(JAVA_V1)),
+            (Sdk::JavaV1, SseRequest::SseS3, Verdict::Sent),
+            (Sdk::JavaV2, C, Verdict::Sent),
+            (Sdk::JavaV2, KMS, Verdict::Sent),
+            (Sdk::Boto3, C, Verdict::Sent),
+            (Sdk::AwsCli, KMS, Verdict::Sent),
+            (Sdk::GoV1, C, refused(GO_V1)),
+            (Sdk::GoV1, CC, refused(GO_V1)),
+            (Sdk::GoV1, KMS, Verdict::Sent),
+            (Sdk::GoV2, C, Verdict::Sent),
+            (Sdk::JsV2, C, refused(JS_V2)),
+            (Sdk::JsV2, KMS, Verdict::Sent),
+            (Sdk::JsV3, C, Verdict::Sent),
+            (Sdk::Rust, C, Verdict::Sent),
+            (Sdk::DotNet, C, refused(DOT_NET_C)),
+            (Sdk::DotNet, CC, Verdict::Sent),
+            (Sdk::DotNet, KMS, refused(DOT_NET_KMS_KEY)),
+            (Sdk::DotNet, KMS_BARE, refused(DOT_NET_KMS)),
+            (Sdk::Ruby, C, refused(RUBY)),
+            (Sdk::Ruby, KMS, Verdict::Sent),
+            (Sdk::Cpp, C, Verdict::Unverified),
+            (Sdk::PyArrow, KMS, Verdict::Unverified),
+            (Sdk::MinioGo, C, Verdict::Sent),
+            (Sdk::Mc, KMS, Verdict::Sent),
+            (Sdk::MinioJava, C, refused(MINIO_JAVA_C)),
+            (Sdk::MinioJava, KMS, refused(MINIO_JAVA_KMS)),
+            (Sdk::MinioPy, C, Verdict::Sent),
+            (Sdk::MinioJs, C, Verdict::Sent),
+            (Sdk::MinioRs, C, refused(MINIO_RS)),
+            (Sdk::MinioRs, KMS, refused(MINIO_RS)),
+            (Sdk::DuckDb, KMS, Verdict::Sent),
+            (Sdk::S5cmd, KMS, Verdict::Sent),
+            (Sdk::ObjectStore, C, Verdict::Sent),
+            (Sdk::OpenDal, KMS, Verdict::Unverified),
+            (Sdk::Unknown, C, Verdict::Unverified),
+        ] {
+            assert_eq!(over_http(sdk, None, kind).verdict, verdict, "{} {kind:?}", sdk.label());
+        }
+    }
+
+    #[test]
+    fn rclone_changed_its_mind_with_1_68() {
+        for (version, verdict) in [
+            (Some("v1.67.0"), Verdict::Refused { text: GO_V1 }),
+            (Some("1.68.0"), Verdict::Sent),
+            (Some("v1.70.0-beta.1"), Verdict::Sent),
+            (Some("strange"), Verdict::Unverified),
+            (None, Verdict::Unverified),
+        ] {
+            assert_eq!(over_http(Sdk::Rclone, version, C).verdict, verdict, "{version:?}");
+        }
+        assert_eq!(over_http(Sdk::Rclone, None, KMS).verdict, Verdict::Sent);
+    }
+}

@@ -47,10 +47,21 @@ impl<'x> Query<'x> {
 
     /// All parameters in order, as sent. Empty pieces (`a&&b`) are passed over.
     pub fn raw_pairs(self) -> impl Iterator<Item = (&'x [u8], &'x [u8])> {
-        self.raw.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
-            match memchr::memchr(b'=', piece).and_then(|at| piece.split_at_checked(at)) {
-                Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
-                None => (piece, &[][..]),
+        let mut rest = self.raw;
+        std::iter::from_fn(move || {
+            loop {
+                let end = memchr::memchr(b'&', rest).unwrap_or(rest.len());
+                let (piece, after) = rest.split_at_checked(end)?;
+                rest = after.get(1..).unwrap_or_default();
+                if let Some(at) = memchr::memchr(b'=', piece) {
+                    return Some((piece.get(..at)?, piece.get(at + 1..)?));
+                }
+                if !piece.is_empty() {
+                    return Some((piece, &[][..]));
+                }
+                if after.is_empty() {
+                    return None;
+                }
             }
         })
     }
