@@ -6,6 +6,7 @@ pub mod cli;
 pub mod decode;
 pub mod hops;
 pub mod model;
+pub mod pipeline;
 pub mod report;
 pub mod rules;
 pub mod s3;
