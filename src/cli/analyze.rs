@@ -2,22 +2,19 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
 
 use clap::{ArgAction, Args};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::analysis::{Analysis, DeclaredHop, Options, Sink, Summary};
-use crate::capture::{Input, SavedCapture, secrets_in};
+use crate::analysis::{Analysis, DeclaredHop, Options, Summary};
 use crate::cli::Outcome as Ended;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
 use crate::cli::output::{self, Output};
+use crate::cli::packets::{Resources, analyze_packets};
 use crate::cli::progress::Progress;
 use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
-use crate::decode::Limits;
 use crate::model::Secret;
-use crate::pipeline;
 use crate::report::{Format, Recorder, Report, Style, render};
 use crate::rules::{Completeness, Outcome};
 use crate::s3::client_log::ClientLog;
@@ -97,7 +94,7 @@ pub(super) fn run(arguments: Arguments) -> Ended {
         let mut sink = Progress::new(recorder, arguments.quiet);
         match inputs {
             Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink),
-            Inputs::Packets(files) => analyze_packets(files, secrets, &arguments, analysis, &mut sink),
+            Inputs::Packets(files) => analyze_packets(files, secrets, arguments.resources(), analysis, &mut sink),
         }
     };
     let (ran, written) = match format {
@@ -116,28 +113,6 @@ pub(super) fn run(arguments: Arguments) -> Ended {
     };
     written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
     conclude(&arguments, &ran.summary)
-}
-
-/// Decodes packets and runs what comes out through the analysis.
-fn analyze_packets(
-    files: Vec<Input>,
-    mut secrets: Vec<Secret>,
-    arguments: &Arguments,
-    analysis: Analysis,
-    sink: &mut (dyn Sink + Send),
-) -> Result<Ran, Failure> {
-    // Secrets inside a file may stand behind the packets that need them.
-    for file in files.iter().filter_map(|file| file.positioned.as_deref()) {
-        secrets.extend(secrets_in(file).unwrap_or_default());
-    }
-    let mut capture = SavedCapture::open(files).map_err(inputs::no_capture)?;
-    let options = pipeline::Options { threads: arguments.threads(), limits: arguments.limits(), secrets };
-    let ended = pipeline::run(&mut capture, &options, analysis, sink);
-    inputs::tell_problems(&ended.sources, arguments.quiet);
-    if let Some(failure) = ended.failure {
-        inputs::tell_end(&failure);
-    }
-    Ok(Ran { summary: ended.summary, sources: ended.sources.iter().map(inputs::source).collect() })
 }
 
 impl Arguments {
@@ -169,27 +144,12 @@ impl Arguments {
         })
     }
 
+    fn resources(&self) -> Resources {
+        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory }
+    }
+
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {
         self.keylog.iter().map(|path| inputs::read_whole(path, "key log").map(Secret::new)).collect()
-    }
-
-    fn threads(&self) -> usize {
-        match self.threads {
-            Some(threads) => threads.into(),
-            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        }
-    }
-
-    /// The default bounds, less where less memory is allowed: half of it for what waits for missing segments, a quarter for
-    /// open flows, at some 512 bytes each.
-    fn limits(&self) -> Limits {
-        let limits = Limits::default();
-        let Some(memory) = self.max_memory.and_then(|memory| usize::try_from(memory).ok()) else { return limits };
-        Limits {
-            pending_bytes_max: limits.pending_bytes_max.min(memory / 2),
-            flows_max: limits.flows_max.min((memory / 4 / 512).max(1024)),
-            ..limits
-        }
     }
 
     fn redactor(&self) -> Result<Redactor, Failure> {

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::analysis::{Analysis, Counts, Sink, Summary};
-use crate::capture::{CaptureError, FileFormat, Input, Interface, Kind, ReadAt, SourceSummary, sniff};
+use crate::capture::{Input, Kind, ReadAt, sniff};
 use crate::cli::failure::{Failure, say};
-use crate::model::{Event, Exchange, FlowId, Frame, Frames, LinkType, Loss, Timestamp, Untrusted};
+use crate::model::{Event, Exchange, FlowId, Frame, Frames, Loss, Timestamp};
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -107,66 +107,6 @@ pub(super) fn analyze_sessions(mut sessions: Vec<Session>, mut analysis: Analysi
     analysis.handle_counts(&counts(&sessions));
     let summary = analysis.finish(sink);
     Ok(Ran { summary, sources: sessions.into_iter().flat_map(Session::into_sources).collect() })
-}
-
-/// Why a capture cannot be read.
-pub(super) fn no_capture(error: CaptureError) -> Failure {
-    Failure::unreadable(
-        error,
-        "cannot read the capture",
-        "hopwire reads pcap, pcapng and snoop, also in gzip or zstd, and its own sessions (jsonl)",
-    )
-}
-
-/// Warns of captures that are damaged or were left out: the report rests on what could be read.
-pub(super) fn tell_problems(sources: &[SourceSummary], quiet: bool) {
-    for source in sources.iter().filter(|_| !quiet) {
-        for problem in source.problems.iter().map(ToString::to_string).chain(source.failure.clone()) {
-            let line = format!("warning: {}: {problem}", source.name);
-            say(Untrusted::text(&line));
-        }
-        if source.more_problems > 0 {
-            say(format_args!("warning: {} more problems", source.more_problems));
-        }
-    }
-}
-
-/// Warns that reading ended early.
-pub(super) fn tell_end(error: &CaptureError) {
-    let line = format!("warning: reading ended early: {error}; what is before it was judged");
-    say(Untrusted::text(&line));
-}
-
-/// A capture as the reports name it.
-pub(super) fn source(summary: &SourceSummary) -> Source {
-    let interface = |interface: &Interface| interface.name.clone().or_else(|| interface.description.clone());
-    Source {
-        file: summary.name.clone(),
-        format: summary.format.map_or("unreadable", FileFormat::label).to_owned(),
-        packets: summary.packets,
-        bytes: summary.file_bytes,
-        first: summary.first.map(|time| time.to_string()),
-        last: summary.last.map(|time| time.to_string()),
-        link_types: summary.link_types().into_iter().map(link_name).collect(),
-        interfaces: summary.interfaces.iter().filter_map(interface).collect(),
-    }
-}
-
-/// The name of a link type as in the list of the capture file formats, for those that are met in practice; else its number.
-fn link_name(link: LinkType) -> String {
-    let name = match link.0 {
-        0 => "null",
-        1 => "ethernet",
-        101 => "raw",
-        105 => "ieee802_11",
-        108 => "loop",
-        113 => "linux_sll",
-        228 => "ipv4",
-        229 => "ipv6",
-        276 => "linux_sll2",
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }
 
 impl Session {
