@@ -18,7 +18,7 @@ use crate::cli::failure::{Exit, Failure};
 /// Runs the program.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.tell()).into()
@@ -35,7 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// What happened on the wire, what leaked, what was refused and why
-    Analyze(analyze::Arguments),
+    Analyze(Box<analyze::Arguments>),
     /// The rule list, or one rule's page
     Rules(rules::Arguments),
 }
