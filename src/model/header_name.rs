@@ -299,7 +299,9 @@ mod tests {
 
     #[test]
     fn other_names_are_other() {
-        for name in ["", "x", "hosts", "x-amz-meta-owner", "x-amz-server-side-encryption-customer", "content\rlength", "x-amz-d\u{1}te"] {
+        for name in
+            ["", "x", "hosts", "x-amz-meta-owner", "x-amz-server-side-encryption-customer", "content\rlength", "x-amz-d\u{1}te"]
+        {
             assert_eq!(HeaderName::recognise(name.as_bytes()), HeaderName::Other);
         }
     }
