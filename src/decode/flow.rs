@@ -7,6 +7,7 @@
 mod holes;
 
 use crate::decode::content::{Content, Place};
+use crate::decode::ends::Ends;
 use crate::decode::http1;
 use crate::decode::limits::Limits;
 use crate::decode::segment::Segment;
@@ -25,6 +26,8 @@ pub(super) struct Surroundings<'a, 's> {
 /// A segment with its payload as far as it is at hand.
 pub(super) struct Arrival<'a> {
     pub(super) segment: &'a Segment,
+    /// Its direction: 0 from the first end to the second.
+    pub(super) from: usize,
     pub(super) stamp: Stamp,
     /// The first octets of the payload.
     pub(super) payload: &'a [u8],
@@ -68,11 +71,11 @@ pub(super) struct Flow {
 const RESET_WINDOW: i64 = 1 << 24;
 
 impl Flow {
-    pub(super) fn new(id: FlowId, segment: &Segment, stamp: Stamp) -> Self {
-        let ends = if segment.source <= segment.destination {
-            [segment.source, segment.destination]
-        } else {
-            [segment.destination, segment.source]
+    /// A flow whose first segment goes in direction `from`.
+    pub(super) fn new(id: FlowId, segment: &Segment, from: usize, stamp: Stamp) -> Self {
+        let ends = match from {
+            0 => [segment.source, segment.destination],
+            _ => [segment.destination, segment.source],
         };
         Self {
             id,
@@ -97,10 +100,10 @@ impl Flow {
         self.packets == 0
     }
 
-    /// Its endpoints in order of address.
-    pub(super) const fn ends(&self) -> (Endpoint, Endpoint) {
-        let [first, second] = self.ends;
-        (first, second)
+    /// Its place in a table.
+    pub(super) fn key(&self) -> Ends {
+        let [first, second] = &self.ends;
+        Ends::of(first, second).0
     }
 
     /// Octets that wait in it.
@@ -116,7 +119,7 @@ impl Flow {
 
     /// Takes a segment.
     pub(super) fn handle_segment(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Taken {
-        let from = usize::from(arrival.segment.source != self.ends[0]);
+        let from = arrival.from;
         if self.handle_syn(from, arrival) == Taken::NewConnection {
             return Taken::NewConnection;
         }
@@ -281,16 +284,16 @@ impl Flow {
         around: &mut Surroundings<'_, '_>,
         tail: &mut dyn FnMut(u32, &mut Vec<u8>),
     ) {
-        let place = Place {
-            flow: self.id,
-            endpoints: endpoints(self.ends, self.client),
-            has_start: self.streams.iter().any(|stream| stream.has_syn),
-            limits: around.limits,
-        };
         let whole = u64::from(captured);
         if self.content.skippable(side) >= whole {
             self.content.handle_skip(side, stamp, whole, around.secrets);
         } else {
+            let place = Place {
+                flow: self.id,
+                endpoints: endpoints(self.ends, self.client),
+                has_start: self.streams.iter().any(|stream| stream.has_syn),
+                limits: around.limits,
+            };
             self.content.handle_data(&place, side, stamp, payload, around.secrets);
             let seen = narrow(payload.len());
             let left = u64::from(captured.saturating_sub(seen));

@@ -2,6 +2,7 @@
 
 mod content;
 mod decoder;
+mod ends;
 mod flow;
 mod flows;
 pub mod fragment;
