@@ -7,6 +7,7 @@ pub mod convert;
 pub mod decode;
 pub mod hops;
 pub mod model;
+pub mod pipeline;
 pub mod report;
 pub mod rules;
 pub mod s3;

@@ -1,5 +1,7 @@
 //! `hopwire analyze` and `hopwire rules` as a user runs them, on recorded sessions: reports, formats, secrets and exit codes.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected shall fail")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
