@@ -3,4 +3,5 @@
 pub mod capture;
 pub mod decode;
 pub mod model;
+pub mod s3;
 pub mod session;

@@ -43,8 +43,9 @@ impl Pcapng {
                 Err(stop) => return stop,
             };
             let Some(block) = rest.get(..length) else { return Stop::Partial(length) };
+            let number = walk.found.next_number;
             if let Err(problem) = self.read_block(block, walk) {
-                walk.summary.note(problem, walk.position, walk.found.number());
+                walk.summary.note(problem, walk.position, walk.found.frame(number).number());
             }
             walk.advance(length);
         }

@@ -9,7 +9,7 @@ use crate::capture::decompress::decompress;
 use crate::capture::pcap::Pcap;
 use crate::capture::pcapng::Pcapng;
 use crate::capture::snoop::Snoop;
-use crate::capture::walk::{Format, Jump, Stop, Walk};
+use crate::capture::walk::{Format, Jump, PACKET_BYTES_USUAL, Stop, Walk};
 use crate::capture::{
     CaptureError, Compression, Damage, FileFormat, Input, Interface, Kind, ProblemKind, ReadAt, SourceSummary, resync, sniff,
 };
@@ -103,11 +103,11 @@ impl Reader {
                 self.read_in_order(batch);
             }
             self.summary.file_bytes = self.offset;
+            self.last = batch.found.records.last().map(|record| record.at).or(self.last);
             let records = batch.len() as u64;
             self.jump = self.jumpable.is_some() && records > 0 && (self.offset - start) / records >= JUMP_RECORD_BYTES_MIN;
         }
         self.number = batch.found.number();
-        self.last = batch.found.records.last().map(|record| record.at).or(self.last);
         self.summary.count(&batch.found.records);
         !batch.found.is_empty()
     }
@@ -115,22 +115,26 @@ impl Reader {
     /// Fills the buffer to the brim and walks over it. A record that is cut by the end of the buffer starts the next one.
     fn read_in_order(&mut self, batch: &mut Batch) {
         let mut filled = self.fill(&mut batch.buffer, 0, batch.target_bytes);
-        loop {
-            let (at, stop) = self.walk(batch, filled, 0);
-            let at_end = self.exhausted && self.carry.is_empty();
-            match stop {
-                Stop::Partial(needed_bytes) if at == 0 && !at_end && needed_bytes > filled => {
-                    filled = self.fill_for_record(&mut batch.buffer, filled, needed_bytes);
-                    if filled >= needed_bytes || !self.exhausted {
-                        continue;
-                    }
+        let (mut at, mut stop) = self.walk(batch, filled, 0);
+        if let (0, Stop::Partial(needed_bytes)) = (at, &stop)
+            && *needed_bytes > filled
+            && !self.is_at_end()
+        {
+            filled = self.fill_for_record(&mut batch.buffer, filled, *needed_bytes);
+            (at, stop) = self.walk(batch, filled, 0);
+        }
+        match stop {
+            Stop::Partial(needed_bytes) if self.is_at_end() && needed_bytes <= RECORD_BYTES_USUAL => {
+                self.end_cut(needed_bytes, filled - at, batch);
+            }
+            // So long a record that does not even fit the file is a damaged length rather than a cut, if records go on.
+            Stop::Partial(needed_bytes) if self.is_at_end() && at == 0 => {
+                if !self.skip_to_record(batch, filled, Damage::RecordLength(needed_bytes as u32)) {
                     self.end_cut(needed_bytes, filled, batch);
                 }
-                Stop::Partial(needed_bytes) if at_end => self.end_cut(needed_bytes, filled - at, batch),
-                Stop::Damage(damage) if at == 0 => self.resynchronise(batch, filled, damage),
-                Stop::Partial(_) | Stop::Damage(_) => self.put_back(batch.buffer.get(at..filled).unwrap_or_default()),
             }
-            return;
+            Stop::Damage(damage) if at == 0 => self.resynchronise(batch, filled, damage),
+            Stop::Partial(_) | Stop::Damage(_) => self.put_back(batch.buffer.get(at..filled).unwrap_or_default()),
         }
     }
 
@@ -209,17 +213,16 @@ impl Reader {
     /// Looks for the next believable record after one that makes no sense at the start of the buffer.
     fn resynchronise(&mut self, batch: &mut Batch, mut filled: usize, damage: Damage) {
         let (start, number) = (self.offset, batch.found.number());
-        let before = batch.found.records.last().map(|record| record.at).or(self.last);
         let mut first = 1;
         loop {
             if batch.buffer.len() < resync::WINDOW_BYTES {
                 batch.buffer.resize(resync::WINDOW_BYTES, 0);
             }
             filled = self.fill(&mut batch.buffer, filled, resync::WINDOW_BYTES);
-            let at_end = self.exhausted && self.carry.is_empty();
+            let at_end = self.is_at_end();
             let candidates = first..if at_end { filled } else { resync::STEP_BYTES };
             let window = batch.buffer.get(..filled).unwrap_or_default();
-            if let Some(at) = resync::find(&self.format, window, candidates, before, at_end) {
+            if let Some(at) = resync::find(&self.format, window, candidates, self.last, at_end) {
                 self.put_back(window.get(at..).unwrap_or_default());
                 self.offset += at as u64;
                 self.summary.note(ProblemKind::Skipped { bytes: self.offset - start, damage }, start, number);
@@ -239,6 +242,21 @@ impl Reader {
         }
     }
 
+    /// Passes over a damaged record at the start of the last bytes of the input; `false` if no record comes after it.
+    fn skip_to_record(&mut self, batch: &mut Batch, filled: usize, damage: Damage) -> bool {
+        let window = batch.buffer.get(..filled).unwrap_or_default();
+        let Some(at) = resync::find(&self.format, window, 1..filled, self.last, true) else { return false };
+        self.put_back(window.get(at..).unwrap_or_default());
+        self.summary.note(ProblemKind::Skipped { bytes: at as u64, damage }, self.offset, batch.found.number());
+        self.offset += at as u64;
+        true
+    }
+
+    /// Whether all bytes of the input are in the buffer or walked over.
+    fn is_at_end(&self) -> bool {
+        self.exhausted && self.carry.is_empty()
+    }
+
     /// Notes what is missing of the last record, where anything of it is there.
     fn end_cut(&mut self, needed_bytes: usize, found_bytes: usize, batch: &Batch) {
         self.ended = true;
@@ -250,7 +268,7 @@ impl Reader {
 
     /// Makes room for a record that is longer than the buffer, step by step as its bytes really come.
     fn fill_for_record(&mut self, buffer: &mut Vec<u8>, mut filled: usize, needed_bytes: usize) -> usize {
-        while filled < needed_bytes && !(self.exhausted && self.carry.is_empty()) {
+        while filled < needed_bytes && !self.is_at_end() {
             let target = needed_bytes.min(filled.max(GROWTH_BYTES_MIN) * 2);
             if buffer.len() < target {
                 buffer.resize(target, 0);
@@ -382,6 +400,9 @@ const JUMP_RECORD_BYTES_MIN: u64 = 8 << 10;
 
 /// The longest packet that is jumped.
 const RECORD_JUMP_MAX: usize = 16 << 20;
+
+/// The longest record that is usual: a packet of tcpdump's largest snap length, with its header and options.
+const RECORD_BYTES_USUAL: usize = PACKET_BYTES_USUAL as usize + 1024;
 
 /// The buffer grows at least to twice this for a long record.
 const GROWTH_BYTES_MIN: usize = 64 << 10;

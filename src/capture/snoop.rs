@@ -61,7 +61,7 @@ impl Snoop {
 
     pub(super) fn look(&self, window: &[u8], at: usize) -> Look {
         let Some(header) = window.get(at..).and_then(<[u8]>::first_chunk).map(header) else { return Look::Nothing };
-        let padding = header.length.checked_sub(HEADER_BYTES as u32 + header.captured);
+        let padding = header.length.checked_sub(HEADER_BYTES as u32).and_then(|rest| rest.checked_sub(header.captured));
         let believed = header.captured > 0
             && header.captured <= header.original
             && header.original <= PACKET_BYTES_USUAL

@@ -1,5 +1,17 @@
 //! Bytes in, exchanges out. No sockets, no files, no clock, and no error that stops it.
 
+mod content;
+mod decoder;
+mod flow;
+mod flows;
+pub mod fragment;
+pub mod http1;
 mod limits;
+mod link;
+pub mod segment;
+mod stream;
+pub mod tls;
 
+pub use decoder::Decoder;
+pub use flows::{Flows, Incoming};
 pub use limits::Limits;

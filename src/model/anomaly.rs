@@ -27,6 +27,8 @@ anomalies! {
     GapInBody = "gap-in-body",
     /// Bytes of a head are missing from the capture.
     GapInHead = "gap-in-head",
+    /// The connection ended within a head.
+    HeadCutShort = "head-cut-short",
     /// The connection ended within a body of known length.
     BodyCutShort = "body-cut-short",
     /// A response without a request before it.

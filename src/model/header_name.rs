@@ -136,7 +136,13 @@ const fn hash(name: &[u8]) -> usize {
 }
 
 const fn letter(name: &[u8], at: usize) -> Option<usize> {
-    if at < name.len() { Some((name.split_at(at).1.split_at(1).0[0] & 0x5f) as usize) } else { None }
+    if at >= name.len() {
+        return None;
+    }
+    match name.split_at(at).1.split_first() {
+        Some((byte, _)) => Some((*byte & 0x5f) as usize),
+        None => None,
+    }
 }
 
 /// The bucket of each known name.

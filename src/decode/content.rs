@@ -1,0 +1,386 @@
+//! What a flow carries: the ordered octets of both sides go in, the protocol is recognised, exchanges come out.
+
+use crate::decode::http1::{self, Connection};
+use crate::decode::limits::Limits;
+use crate::decode::tls::{self, Plain, Secrets};
+use crate::model::{Anomaly, Close, Endpoints, Event, FlowId, Loss, LossReason, Protocol, Side, Stamp, Transport};
+
+/// What the reader above a flow has to know of it.
+pub(super) struct Place<'a> {
+    pub(super) flow: FlowId,
+    pub(super) endpoints: Endpoints,
+    /// Whether the first octet of the flow was seen.
+    pub(super) has_start: bool,
+    pub(super) limits: &'a Limits,
+}
+
+/// The reader of a flow's octets.
+#[derive(Default)]
+pub(super) enum Content {
+    /// Nothing came yet.
+    #[default]
+    Silent,
+    /// Octets in clear.
+    Clear(Box<Text>),
+    /// TLS records.
+    Sealed(Box<Sealed>),
+}
+
+/// The octets of a flow in clear, or those inside its TLS.
+pub(super) enum Text {
+    /// Not recognised (yet).
+    Search(Search),
+    /// HTTP/1.
+    Http(Connection),
+}
+
+/// TLS, and what is inside.
+pub(super) struct Sealed {
+    tls: tls::Connection,
+    inner: Inner,
+}
+
+struct Inner {
+    text: Text,
+    flow: FlowId,
+    endpoints: Endpoints,
+    limits: Limits,
+    transport: Transport,
+    early_data: bool,
+}
+
+/// Octets whose protocol is not known.
+#[derive(Default)]
+pub(super) struct Search {
+    pieces: Vec<(Side, Stamp, Vec<u8>)>,
+    pieces_bytes: usize,
+    tries: u16,
+    http2: bool,
+    lost: Option<Loss>,
+    has_start: bool,
+}
+
+/// Octets that are kept while it is open what they are.
+const UNDECIDED_BYTES_MAX: usize = 4096;
+/// How many times the start of later segments is tried once the first octets were not recognised.
+const TRIES_MAX: u16 = 256;
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+impl Content {
+    /// Octets in order.
+    pub(super) fn handle_data(&mut self, place: &Place<'_>, from: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) {
+        if matches!(self, Self::Silent) {
+            *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
+        }
+        match self {
+            Self::Silent => {}
+            Self::Clear(text) => {
+                if let Text::Search(search) = text.as_mut()
+                    && let Some((pieces, verdict)) = search.handle_data(from, stamp, data, true)
+                {
+                    *self = match verdict {
+                        Verdict::Tls => Self::Sealed(Box::new(Sealed::new(place))),
+                        Verdict::Http => {
+                            Self::Clear(Box::new(Text::http(place.flow, place.endpoints, Transport::Clear, place.limits)))
+                        }
+                    };
+                    for (side, stamp, bytes) in pieces {
+                        self.handle_data(place, side, stamp, &bytes, secrets);
+                    }
+                    self.handle_data(place, from, stamp, data, secrets);
+                    return;
+                }
+                if let Text::Http(http) = text.as_mut() {
+                    http.handle_data(from, stamp, data);
+                }
+            }
+            Self::Sealed(sealed) => sealed.tls.handle_data(from, stamp, data, secrets, &mut sealed.inner),
+        }
+    }
+
+    /// Octets in order that are in the capture and need not be read.
+    pub(super) fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>) {
+        match self {
+            Self::Silent => {}
+            Self::Clear(text) => text.handle_skip(from, stamp, length),
+            Self::Sealed(sealed) => sealed.tls.handle_skip(from, stamp, length, secrets, &mut sealed.inner),
+        }
+    }
+
+    /// Octets that the capture lacks.
+    pub(super) fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>) {
+        match self {
+            Self::Silent => {}
+            Self::Clear(text) => text.handle_gap(from, stamp, length),
+            Self::Sealed(sealed) => sealed.tls.handle_gap(from, stamp, length, secrets, &mut sealed.inner),
+        }
+    }
+
+    /// The end of one side.
+    pub(super) fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close, secrets: &mut Secrets<'_>) {
+        match self {
+            Self::Silent => {}
+            Self::Clear(text) => text.handle_close(from, stamp, how),
+            Self::Sealed(sealed) => sealed.tls.handle_close(from, stamp, how, secrets, &mut sealed.inner),
+        }
+    }
+
+    /// Something odd about the flow.
+    pub(super) fn handle_anomaly(&mut self, from: Side, anomaly: Anomaly) {
+        if let Self::Clear(text) = self
+            && let Text::Http(http) = text.as_mut()
+        {
+            http.handle_anomaly(from, anomaly);
+        }
+    }
+
+    /// How many of the next octets of a side need not be given.
+    pub(super) fn skippable(&self, from: Side) -> u64 {
+        match self {
+            Self::Silent => 0,
+            Self::Clear(text) => text.skippable(from),
+            Self::Sealed(sealed) => sealed.tls.skippable(from),
+        }
+    }
+
+    /// Hands the finished exchanges and losses to `out`; tells how many exchanges there were.
+    pub(super) fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
+        match self {
+            Self::Silent => 0,
+            Self::Clear(text) => text.drain(out),
+            Self::Sealed(sealed) => sealed.drain(out),
+        }
+    }
+
+    /// What was recognised.
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Silent => Protocol::Silent,
+            Self::Clear(text) => match text.as_ref() {
+                Text::Http(_) => Protocol::Http1,
+                Text::Search(search) if search.http2 => Protocol::Http2,
+                Text::Search(_) => Protocol::Other,
+            },
+            Self::Sealed(sealed) => Protocol::Tls {
+                view: sealed.tls.view().clone(),
+                shut: sealed.tls.shut().cloned(),
+                sealed_bytes: sealed.tls.sealed_bytes(),
+            },
+        }
+    }
+}
+
+enum Verdict {
+    Http,
+    Tls,
+}
+
+impl Search {
+    /// Looks at the octets; gives what was held back and what it is, once that is known. The octets given last are then
+    /// still to be handled by the caller.
+    fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], may_be_tls: bool) -> Option<(Vec<Piece>, Verdict)> {
+        if self.http2 || self.tries >= TRIES_MAX {
+            self.lose(stamp, data.len() as u64);
+            return None;
+        }
+        let before: Vec<u8> =
+            self.pieces.iter().filter(|(side, ..)| *side == from).flat_map(|(.., bytes)| bytes).copied().collect();
+        let joined = if before.is_empty() { None } else { Some([before.as_slice(), data].concat()) };
+        let start = joined.as_deref().unwrap_or(data);
+        if start.starts_with(HTTP2_PREFACE) {
+            self.http2 = true;
+            self.give_up_pieces();
+            self.lose(stamp, data.len() as u64);
+            return None;
+        }
+        let http = http1::probe(from, start);
+        let tls = if may_be_tls { tls::probe(start) } else { tls::Probe::No };
+        match (http, tls) {
+            (_, tls::Probe::Yes) => Some((std::mem::take(&mut self.pieces), Verdict::Tls)),
+            (http1::Probe::Yes, _) => Some((std::mem::take(&mut self.pieces), Verdict::Http)),
+            (http1::Probe::No, tls::Probe::No) => {
+                self.give_up_pieces();
+                self.lose(stamp, data.len() as u64);
+                self.tries += 1;
+                None
+            }
+            (http1::Probe::Unsure, _) | (_, tls::Probe::Unsure) => {
+                if self.pieces_bytes + data.len() > UNDECIDED_BYTES_MAX {
+                    self.give_up_pieces();
+                    self.lose(stamp, data.len() as u64);
+                    self.tries += 1;
+                } else {
+                    self.pieces_bytes += data.len();
+                    self.pieces.push((from, stamp, data.to_vec()));
+                }
+                None
+            }
+        }
+    }
+
+    fn give_up_pieces(&mut self) {
+        self.pieces_bytes = 0;
+        for (_, stamp, bytes) in std::mem::take(&mut self.pieces) {
+            self.lose(stamp, bytes.len() as u64);
+        }
+    }
+
+    fn lose(&mut self, stamp: Stamp, bytes: u64) {
+        let reason = match (self.http2, self.has_start) {
+            (true, _) => LossReason::Http2,
+            (false, true) => LossReason::NotHttp,
+            (false, false) => LossReason::BeforeFirstMessage,
+        };
+        let lost = self.lost.get_or_insert(Loss { reason, flow: None, bytes: 0, stamp });
+        lost.bytes += bytes;
+        if self.http2 {
+            lost.reason = LossReason::Http2;
+        }
+    }
+}
+
+type Piece = (Side, Stamp, Vec<u8>);
+
+impl Text {
+    fn http(flow: FlowId, endpoints: Endpoints, transport: Transport, limits: &Limits) -> Self {
+        Self::Http(Connection::new(flow, endpoints, transport, limits))
+    }
+
+    fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64) {
+        match self {
+            Self::Search(search) => search.lose(stamp, length),
+            Self::Http(http) => http.handle_skip(from, stamp, length),
+        }
+    }
+
+    fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64) {
+        match self {
+            Self::Search(search) => {
+                search.give_up_pieces();
+                search.has_start = false;
+            }
+            Self::Http(http) => http.handle_gap(from, stamp, length),
+        }
+    }
+
+    fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close) {
+        match self {
+            Self::Search(search) => {
+                if how == Close::Unseen {
+                    search.give_up_pieces();
+                }
+            }
+            Self::Http(http) => http.handle_close(from, stamp, how),
+        }
+    }
+
+    fn skippable(&self, from: Side) -> u64 {
+        match self {
+            Self::Search(search) if search.http2 || search.tries >= TRIES_MAX => u64::MAX,
+            Self::Search(_) => 0,
+            Self::Http(http) => http.skippable(from),
+        }
+    }
+
+    fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
+        let mut exchanges = 0;
+        if let Self::Http(http) = self {
+            while let Some(exchange) = http.poll() {
+                exchanges += 1;
+                out(Event::Exchange(Box::new(exchange)));
+            }
+            while let Some(loss) = http.poll_loss() {
+                out(Event::Lost(loss));
+            }
+        }
+        exchanges
+    }
+
+    /// The loss of a flow that was never recognised, at its end.
+    fn take_loss(&mut self, flow: FlowId) -> Option<Loss> {
+        match self {
+            Self::Search(search) => {
+                search.give_up_pieces();
+                search.lost.take().map(|loss| Loss { flow: Some(flow), ..loss })
+            }
+            Self::Http(_) => None,
+        }
+    }
+}
+
+impl Content {
+    /// What is left to report when the flow has ended.
+    pub(super) fn drain_end(&mut self, flow: FlowId, out: &mut dyn FnMut(Event)) -> u32 {
+        let exchanges = self.drain(out);
+        let loss = match self {
+            Self::Silent => None,
+            Self::Clear(text) => text.take_loss(flow),
+            Self::Sealed(sealed) => sealed.inner.text.take_loss(flow),
+        };
+        if let Some(loss) = loss {
+            out(Event::Lost(loss));
+        }
+        exchanges
+    }
+}
+
+impl Sealed {
+    fn new(place: &Place<'_>) -> Self {
+        let tls = tls::Connection::new(place.limits);
+        let inner = Inner {
+            text: Text::Search(Search { has_start: true, ..Search::default() }),
+            flow: place.flow,
+            endpoints: place.endpoints,
+            limits: place.limits.clone(),
+            transport: Transport::Tls(tls.view().clone()),
+            early_data: false,
+        };
+        Self { tls, inner }
+    }
+
+    fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
+        if let (Transport::Tls(known), Text::Http(http)) = (&self.inner.transport, &mut self.inner.text)
+            && known != self.tls.view()
+        {
+            self.inner.transport = Transport::Tls(self.tls.view().clone());
+            http.set_transport(self.inner.transport.clone());
+        }
+        if self.tls.has_early_data() && !self.inner.early_data {
+            self.inner.early_data = true;
+            if let Text::Http(http) = &mut self.inner.text {
+                http.handle_anomaly(Side::Client, Anomaly::EarlyData);
+            }
+        }
+        self.inner.text.drain(out)
+    }
+}
+
+impl tls::Sink for Inner {
+    fn plain(&mut self, plain: Plain<'_>) {
+        match plain {
+            Plain::Data { from, stamp, bytes } => self.handle_data(from, stamp, bytes),
+            Plain::Skip { from, stamp, length } => self.text.handle_skip(from, stamp, length),
+            Plain::Gap { from, stamp, length } => self.text.handle_gap(from, stamp, length),
+            Plain::Close { from, stamp, how } => self.text.handle_close(from, stamp, how),
+        }
+    }
+
+    fn skippable(&self, from: Side) -> u64 {
+        self.text.skippable(from)
+    }
+}
+
+impl Inner {
+    fn handle_data(&mut self, from: Side, stamp: Stamp, bytes: &[u8]) {
+        if let Text::Search(search) = &mut self.text {
+            let Some((pieces, _)) = search.handle_data(from, stamp, bytes, false) else { return };
+            self.text = Text::http(self.flow, self.endpoints, self.transport.clone(), &self.limits);
+            for (side, stamp, bytes) in pieces {
+                self.handle_data(side, stamp, &bytes);
+            }
+        }
+        if let Text::Http(http) = &mut self.text {
+            http.handle_data(from, stamp, bytes);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A table of flows: segments in, events out. Several tables can share the work of one capture, each with its own flows.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use crate::decode::flow::{Arrival, Flow, Surroundings, Taken};
+use crate::decode::limits::Limits;
+use crate::decode::segment::Segment;
+use crate::decode::tls::{KeyLog, Secrets, Sessions};
+use crate::model::{Endpoint, Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Stamp, Timestamp};
+
+/// A segment on its way into a table.
+pub struct Incoming<'a> {
+    /// Number of its packet among all packets, from 1.
+    pub ordinal: u64,
+    /// Its frame and time.
+    pub stamp: Stamp,
+    /// The segment.
+    pub segment: &'a Segment,
+    /// The first octets of its payload.
+    pub payload: &'a [u8],
+    /// Octets of the payload that the capture holds.
+    pub captured: u32,
+    /// Reads those beyond `payload`; offsets count from the start of the payload.
+    pub tail: &'a dyn ReadTail,
+}
+
+/// The flows of one share of the traffic.
+pub struct Flows {
+    limits: Limits,
+    by_ends: HashMap<(Endpoint, Endpoint), u32, RandomState>,
+    slots: Vec<Option<Flow>>,
+    free: Vec<u32>,
+    /// The flow of the last segment: bulk traffic hits it.
+    recent: Option<((Endpoint, Endpoint), u32)>,
+    waking: VecDeque<(Timestamp, u32, FlowId)>,
+    closing: VecDeque<(Timestamp, u32, FlowId)>,
+    idle: VecDeque<(Timestamp, u32, FlowId)>,
+    held_bytes: usize,
+    now: Timestamp,
+    keylog: KeyLog,
+    sessions: Sessions,
+    /// Where TLS records are opened.
+    opened: Vec<u8>,
+    events: Vec<(u64, Event)>,
+}
+
+impl Flows {
+    /// An empty table. The limits are those of this share.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            keylog: KeyLog::new(),
+            sessions: Sessions::new(),
+            opened: Vec::new(),
+            limits,
+            by_ends: HashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            recent: None,
+            waking: VecDeque::new(),
+            closing: VecDeque::new(),
+            idle: VecDeque::new(),
+            held_bytes: 0,
+            now: Timestamp::from_nanos(i64::MIN),
+            events: Vec::new(),
+        }
+    }
+
+    /// Learns a TLS secret.
+    pub fn handle_secret(&mut self, secret: &Secret) {
+        self.keylog.add(secret);
+    }
+
+    /// Takes a segment.
+    pub fn handle_segment(&mut self, incoming: &Incoming<'_>) {
+        self.handle_time(incoming.stamp.at, incoming.ordinal);
+        let (source, destination) = (incoming.segment.source, incoming.segment.destination);
+        let ends = if source <= destination { (source, destination) } else { (destination, source) };
+        let slot = match self.find(ends) {
+            Some(slot) => slot,
+            None => self.open(ends, incoming),
+        };
+        if self.feed(slot, incoming) == Taken::NewConnection {
+            self.close(slot, incoming.ordinal);
+            let slot = self.open(ends, incoming);
+            self.feed(slot, incoming);
+        }
+    }
+
+    /// Time went on: what waited too long is given up, what ended is closed.
+    pub fn handle_time(&mut self, now: Timestamp, ordinal: u64) {
+        if now <= self.now {
+            return;
+        }
+        self.now = now;
+        while let Some((_, slot, id)) = due(&mut self.waking, now) {
+            self.wake(slot, id, ordinal);
+        }
+        while let Some((_, slot, id)) = due(&mut self.closing, now) {
+            match self.slot(slot).filter(|flow| flow.id == id).and_then(|flow| flow.closing) {
+                Some(deadline) if deadline <= now => self.close(slot, ordinal),
+                Some(deadline) => self.closing.push_back((deadline, slot, id)),
+                // The flow went on after its RST, or is gone.
+                None => {}
+            }
+        }
+        while let Some((_, slot, id)) = due(&mut self.idle, now) {
+            let Some(last) = self.slot(slot).filter(|flow| flow.id == id).map(Flow::last) else { continue };
+            let deadline = last.after(self.limits.idle);
+            if deadline <= now {
+                self.close(slot, ordinal);
+            } else {
+                self.idle.push_back((deadline, slot, id));
+            }
+        }
+    }
+
+    /// The end of the capture: every flow is closed, in order of its first packet.
+    pub fn handle_end(&mut self, ordinal: u64) {
+        let mut open: Vec<(FlowId, u32)> =
+            (0..).zip(&self.slots).filter_map(|(slot, flow)| Some((flow.as_ref()?.id, slot))).collect();
+        open.sort_unstable();
+        for (id, slot) in open {
+            self.close(slot, ordinal.saturating_add(id.0));
+        }
+    }
+
+    /// The events since the last call, each with the ordinal of the packet that led to it.
+    pub fn take_events(&mut self, into: &mut Vec<(u64, Event)>) {
+        into.append(&mut self.events);
+    }
+
+    /// Open flows.
+    pub fn len(&self) -> usize {
+        self.by_ends.len()
+    }
+
+    /// Whether no flow is open.
+    pub fn is_empty(&self) -> bool {
+        self.by_ends.is_empty()
+    }
+
+    fn find(&mut self, ends: (Endpoint, Endpoint)) -> Option<u32> {
+        if let Some((recent, slot)) = self.recent
+            && recent == ends
+        {
+            return Some(slot);
+        }
+        let slot = *self.by_ends.get(&ends)?;
+        self.recent = Some((ends, slot));
+        Some(slot)
+    }
+
+    fn open(&mut self, ends: (Endpoint, Endpoint), incoming: &Incoming<'_>) -> u32 {
+        if self.by_ends.len() >= self.limits.flows_max {
+            self.evict(incoming.ordinal);
+        }
+        let id = FlowId(incoming.ordinal);
+        let flow = Flow::new(id, incoming.segment, incoming.stamp);
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(flow);
+        }
+        self.by_ends.insert(ends, slot);
+        self.recent = Some((ends, slot));
+        self.idle.push_back((incoming.stamp.at.after(self.limits.idle), slot, id));
+        slot
+    }
+
+    fn feed(&mut self, slot: u32, incoming: &Incoming<'_>) -> Taken {
+        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { return Taken::Yes };
+        let opened = flow.is_new();
+        let before = (flow.wake, flow.closing, flow.held_bytes());
+        let events = &mut self.events;
+        let ordinal = incoming.ordinal;
+        let mut around = Surroundings {
+            limits: &self.limits,
+            secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            out: &mut |event| events.push((ordinal, event)),
+        };
+        let arrival = Arrival {
+            segment: incoming.segment,
+            stamp: incoming.stamp,
+            payload: incoming.payload,
+            captured: incoming.captured,
+            tail: incoming.tail,
+        };
+        let taken = flow.handle_segment(&arrival, &mut around);
+        if opened {
+            let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp };
+            events.push((ordinal, Event::FlowOpened(opened)));
+        }
+        let (id, after) = (flow.id, (flow.wake, flow.closing, flow.held_bytes()));
+        self.held_bytes = (self.held_bytes + after.2).saturating_sub(before.2);
+        if before.0.is_none()
+            && let Some(wake) = after.0
+        {
+            self.waking.push_back((wake, slot, id));
+        }
+        if before.1.is_none()
+            && let Some(closing) = after.1
+        {
+            self.closing.push_back((closing, slot, id));
+        }
+        if self.held_bytes > self.limits.pending_bytes_max {
+            self.relieve(ordinal);
+        }
+        taken
+    }
+
+    fn wake(&mut self, slot: u32, id: FlowId, ordinal: u64) {
+        let now = self.now;
+        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { return };
+        if flow.id != id || flow.wake.is_none() {
+            return;
+        }
+        if flow.wake.is_some_and(|wake| wake > now) {
+            self.waking.extend(flow.wake.map(|wake| (wake, slot, id)));
+            return;
+        }
+        let before = flow.held_bytes();
+        let (events, was_closing) = (&mut self.events, flow.closing.is_some());
+        let mut around = Surroundings {
+            limits: &self.limits,
+            secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            out: &mut |event| events.push((ordinal, event)),
+        };
+        flow.handle_wake(now, &mut around);
+        self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+        self.waking.extend(flow.wake.map(|wake| (wake, slot, id)));
+        if !was_closing {
+            self.closing.extend(flow.closing.map(|closing| (closing, slot, id)));
+        }
+    }
+
+    /// Too much waits in all flows together: the flows that wait longest give up what they wait for.
+    fn relieve(&mut self, ordinal: u64) {
+        while self.held_bytes > self.limits.pending_bytes_max / 2 {
+            let Some((_, slot, id)) = self.waking.pop_front() else { return };
+            if self.slot(slot).is_some_and(|flow| flow.id == id && flow.wake.is_some()) {
+                let far = self.now.after(self.limits.idle);
+                let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { continue };
+                let before = flow.held_bytes();
+                let events = &mut self.events;
+                let mut around = Surroundings {
+                    limits: &self.limits,
+                    secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+                    out: &mut |event| events.push((ordinal, event)),
+                };
+                flow.handle_wake(far, &mut around);
+                self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+                flow.wake = None;
+            }
+        }
+    }
+
+    /// The table is full: the flow that is idle for longest goes.
+    fn evict(&mut self, ordinal: u64) {
+        for _ in 0..self.idle.len() {
+            let Some((queued, slot, id)) = self.idle.pop_front() else { return };
+            let Some(flow) = self.slot(slot).filter(|flow| flow.id == id) else { continue };
+            let deadline = flow.last().after(self.limits.idle);
+            if deadline > queued {
+                self.idle.push_back((deadline, slot, id));
+                continue;
+            }
+            let loss = Loss {
+                reason: LossReason::Evicted,
+                flow: Some(id),
+                bytes: flow.held_bytes() as u64,
+                stamp: Stamp { at: flow.last(), ..Stamp::default() },
+            };
+            self.events.push((ordinal, Event::Lost(loss)));
+            self.close(slot, ordinal);
+            return;
+        }
+        if let Some(slot) = self.slots.iter().position(Option::is_some) {
+            self.close(u32::try_from(slot).unwrap_or(u32::MAX), ordinal);
+        }
+    }
+
+    fn close(&mut self, slot: u32, ordinal: u64) {
+        let Some(mut flow) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.held_bytes = self.held_bytes.saturating_sub(flow.held_bytes());
+        let events = &mut self.events;
+        let mut around = Surroundings {
+            limits: &self.limits,
+            secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            out: &mut |event| events.push((ordinal, event)),
+        };
+        let closed = flow.handle_end(&mut around);
+        let (first, second) = flow.ends();
+        events.push((ordinal, Event::FlowClosed(Box::new(closed))));
+        self.by_ends.remove(&(first, second));
+        self.recent = None;
+        self.free.push(slot);
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Flow> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+}
+
+fn due(queue: &mut VecDeque<(Timestamp, u32, FlowId)>, now: Timestamp) -> Option<(Timestamp, u32, FlowId)> {
+    if queue.front()?.0 <= now { queue.pop_front() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_open_flow_costs_less_than_half_a_kilobyte() {
+        assert!(size_of::<Option<Flow>>() <= 512, "{}", size_of::<Option<Flow>>());
+    }
+}

@@ -1,0 +1,202 @@
+//! What a head means: the exchange it begins or answers, and how its body is framed.
+
+use crate::decode::http1::body::{self, Chunk, Progress};
+use crate::decode::http1::connection::Connection;
+use crate::decode::http1::framing::{Facts, is_multipart_form, is_readable};
+use crate::decode::http1::head::{Head, StartLine};
+use crate::decode::http1::pending::{Answer, Pending};
+use crate::decode::http1::reader::State;
+use crate::model::{Anomaly, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version};
+
+/// How much is known of the message that a head begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The whole head, so where the body ends.
+    Known,
+    /// The head was cut off: what follows is not known.
+    Cut,
+}
+
+/// What a status line and its head's frames say.
+struct Status {
+    code: u16,
+    start: Stamp,
+    end: Timestamp,
+}
+
+/// Small bodies are kept up to this length whatever the method.
+const SMALL_BODY_BYTES: u64 = 4096;
+/// The part of a posted form that is kept.
+const FORM_KEPT_BYTES: u32 = 8 << 10;
+
+impl Connection {
+    /// A whole head came; its first octet at `start`, its last at `end`.
+    pub(super) fn begin(&mut self, from: Side, head: Head, start: Stamp, end: Stamp, frames: Frames) {
+        self.begin_message(from, head, (start, end), frames, Extent::Known);
+    }
+
+    /// A head came that was cut off after its start line.
+    pub(super) fn begin_cut(&mut self, from: Side, head: Head, start: Stamp, end: Stamp, frames: Frames) {
+        self.begin_message(from, head, (start, end), frames, Extent::Cut);
+        self.reader_mut(from).seek(LossReason::NotHttp, false, false);
+    }
+
+    fn begin_message(&mut self, from: Side, mut head: Head, (start, end): (Stamp, Stamp), frames: Frames, extent: Extent) {
+        let flow = self.flow;
+        let reader = match from {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        };
+        reader.state = State::Start;
+        if std::mem::take(&mut reader.blank) > 0 {
+            head.notes.add(if reader.has_message { Anomaly::BytesAfterEnd } else { Anomaly::OddStartLine });
+        }
+        if self.losses.flush(flow, reader) == Some(LossReason::NotHttp) {
+            head.notes.add(Anomaly::BytesAfterEnd);
+        }
+        reader.has_message = true;
+        head.notes.merge(self.carried.take());
+        match head.start {
+            StartLine::Request { .. } => self.begin_request(head, start, end, frames, extent),
+            StartLine::Status { code, .. } => self.begin_response(head, Status { code, start, end: end.at }, frames, extent),
+        }
+    }
+
+    fn begin_request(&mut self, head: Head, start: Stamp, end: Stamp, frames: Frames, extent: Extent) {
+        let Head { start: line, version, headers, mut notes } = head;
+        let StartLine::Request { method, target } = line else { return };
+        let is_post = headers.text().get(method.clone()) == Some(b"POST");
+        let facts = Facts::of(&headers, version, &mut notes);
+        let mut framing = Framing::None;
+        if extent == Extent::Known {
+            facts.check_host(version, &mut notes);
+            framing = facts.of_request(headers.text().get(method.clone()).unwrap_or_default(), &mut notes);
+        }
+        let keep = self.keep(framing, facts.content_type, is_post, is_post && is_multipart_form(facts.content_type));
+        let mut request = Request::over(headers, method, target, version);
+        (request.frames, request.start, request.end) = (frames, start.at, Some(end.at));
+        request.body.framing = framing;
+        if self.pending.len() >= self.limits.pipelined_max as usize {
+            self.give_up_oldest();
+        }
+        self.client.gap = false;
+        self.pending.push_back(Box::new(Pending { request, notes, start, ..Pending::default() }));
+        self.begin_body(Side::Client, framing, keep, extent);
+    }
+
+    /// Too many requests wait: the oldest is given out unanswered, and its answer will count as one without a request.
+    fn give_up_oldest(&mut self) {
+        if let Some(oldest) = self.pending.front_mut() {
+            if oldest.response.is_none() {
+                self.given_up = self.given_up.saturating_add(1);
+            }
+            (oldest.request_ended, oldest.response_ended) = (true, oldest.response.is_some());
+            oldest.answer = Answer::Lost;
+            if matches!(self.server.state, State::Body(_)) && oldest.response.is_some() {
+                self.server.seek(LossReason::NotHttp, false, false);
+            }
+        }
+        self.advance();
+    }
+
+    fn begin_response(&mut self, head: Head, status: Status, frames: Frames, extent: Extent) {
+        let Head { start: line, version, headers, mut notes } = head;
+        let StartLine::Status { code, reason } = line else { return };
+        let at = self.choose_answered(status.start);
+        let interim_max = self.limits.interim_max as usize;
+        let Some(pending) = self.pending.get_mut(at) else { return };
+        if (100..200).contains(&code) && code != 101 {
+            pending.notes.merge(notes);
+            if pending.interim.len() < interim_max {
+                pending.interim.push(Interim { status: code, at: status.start.at });
+            } else {
+                pending.notes.add(Anomaly::TooManyInterim);
+            }
+            return;
+        }
+        self.server.gap = false;
+        if !pending.request_ended {
+            notes.add(Anomaly::ResponseBeforeRequestEnd);
+        }
+        let method = pending.request.method();
+        let facts = Facts::of(&headers, version, &mut notes);
+        let framing = if extent == Extent::Known { facts.of_response(method, code, &mut notes) } else { Framing::None };
+        let doubtful = method.is_empty();
+        let is_post = method == b"POST";
+        let keep = match framing {
+            Framing::None | Framing::Tunnel | Framing::Length(0) => 0,
+            _ if status.code >= 400 => self.limits.body_kept_bytes_max,
+            _ => self.keep(framing, facts.content_type, is_post, false),
+        };
+        let mut response = Response::over(headers, code, reason, version);
+        (response.frames, response.start, response.end) = (frames, status.start.at, Some(status.end));
+        response.body.framing = framing;
+        if framing == Framing::Tunnel {
+            notes.add(Anomaly::Tunnel);
+            self.tunnel = true;
+        }
+        if let Some(pending) = self.pending.get_mut(at) {
+            pending.response = Some(Box::new(response));
+            pending.notes.merge(notes);
+        }
+        self.server.body_doubtful = doubtful;
+        self.begin_body(Side::Server, framing, keep, extent);
+    }
+
+    fn begin_body(&mut self, from: Side, framing: Framing, keep: u32, extent: Extent) {
+        let hash = self.limits.hash_bodies;
+        let reader = self.reader_mut(from);
+        let progress = match framing {
+            _ if extent == Extent::Cut => return self.end_message(from, false),
+            Framing::None | Framing::Tunnel => return self.end_message(from, true),
+            Framing::Length(length) => Progress::Length(length),
+            Framing::Chunked => Progress::Chunk(Chunk::Size),
+            Framing::UntilClose => Progress::UntilClose,
+        };
+        reader.state = State::Body(progress);
+        reader.body_fresh = true;
+        reader.keep_left = keep;
+        reader.digest = hash.then(body::new_digest);
+        if framing == Framing::Length(0) {
+            self.end_message(from, true);
+        }
+    }
+
+    /// How many octets of a body to keep: those that a person may have to read.
+    fn keep(&self, framing: Framing, content_type: &[u8], is_post: bool, is_form: bool) -> u32 {
+        let worth = match framing {
+            Framing::None | Framing::Tunnel | Framing::Length(0) => false,
+            Framing::Length(length) => is_post || length <= SMALL_BODY_BYTES,
+            Framing::Chunked | Framing::UntilClose => is_post,
+        };
+        match worth {
+            true if is_form => FORM_KEPT_BYTES.min(self.limits.body_kept_bytes_max),
+            true if is_readable(content_type) => self.limits.body_kept_bytes_max,
+            _ => 0,
+        }
+    }
+
+    /// Whether octets of the server that are no HTTP/1 response may be an HTTP/0.9 one: the first answer on the connection, to
+    /// a request that is whole.
+    pub(super) fn expects_simple_response(&self) -> bool {
+        let waiting = self.pending.iter().find(|pending| pending.is_waiting());
+        !self.server.has_message && !self.server.gap_ever && waiting.is_some_and(|pending| pending.request_ended)
+    }
+
+    /// An HTTP/0.9 response: nothing but content until close. It stands for success, so it counts as status 200.
+    pub(super) fn begin_simple_response(&mut self, stamp: Stamp) {
+        let blank = std::mem::take(&mut self.server.blank);
+        self.pass(Side::Server, stamp, u64::from(blank), LossReason::NotHttp);
+        self.server.has_message = true;
+        let at = self.choose_answered(stamp);
+        let Some(pending) = self.pending.get_mut(at) else { return };
+        let mut response = Response::over(Headers::default(), 200, 0..0, Version::Http09);
+        response.start = stamp.at;
+        response.body.framing = Framing::UntilClose;
+        pending.response = Some(Box::new(response));
+        pending.notes.add(Anomaly::Http09);
+        self.server.body_doubtful = false;
+        let keep = self.limits.body_kept_bytes_max.min(SMALL_BODY_BYTES as u32);
+        self.begin_body(Side::Server, Framing::UntilClose, keep, Extent::Known);
+    }
+}

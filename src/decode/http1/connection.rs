@@ -1,0 +1,359 @@
+//! The connection: both directions of one flow in, exchanges and losses out.
+
+use std::collections::VecDeque;
+
+use crate::decode::Limits;
+use crate::decode::http1::body::{self, Bounds, Progress, Step};
+use crate::decode::http1::loss::Losses;
+use crate::decode::http1::notes::Notes;
+use crate::decode::http1::pending::{Answer, Pending};
+use crate::decode::http1::reader::{Reader, State};
+use crate::decode::http1::start::{Probe, is_start};
+use crate::model::{
+    Anomaly, Close, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Transport,
+};
+
+/// An HTTP/1 connection as seen by a third party. It takes what each side sent, in order, and gives exchanges in the order of
+/// their requests. It needs no input beyond the two streams, never fails, and holds bodies only where they are kept.
+///
+/// Octets of the server are expected after those of the client that they answer. Where that does not hold after a loss,
+/// pairing goes by the evidence at hand: gaps, times of capture, and whether this client pipelines.
+pub struct Connection {
+    pub(super) flow: FlowId,
+    endpoints: Endpoints,
+    transport: Transport,
+    pub(super) limits: ConnectionLimits,
+    pub(super) client: Reader,
+    pub(super) server: Reader,
+    pub(super) pending: VecDeque<Box<Pending>>,
+    done: VecDeque<Box<Pending>>,
+    pub(super) losses: Losses,
+    /// Anomalies that came while no exchange was in progress.
+    pub(super) carried: Notes,
+    emitted: u32,
+    /// Requests given up because too many waited: their answers may still come.
+    pub(super) given_up: u32,
+    /// How the first side to end it ended.
+    end: Option<(Side, Close)>,
+    /// Whether this client sent a request before the response to the one before.
+    pub(super) pipelines: bool,
+    /// Whether an upgrade or CONNECT was agreed to.
+    pub(super) tunnel: bool,
+}
+
+/// The limits that concern one connection, in little room.
+#[derive(Clone, Copy)]
+pub(super) struct ConnectionLimits {
+    pub(super) head_bytes_max: u32,
+    pub(super) fields_max: u32,
+    pub(super) body_kept_bytes_max: u32,
+    pub(super) pipelined_max: u32,
+    pub(super) interim_max: u32,
+    pub(super) hash_bodies: bool,
+}
+
+impl ConnectionLimits {
+    pub(super) const fn bounds(self) -> Bounds {
+        Bounds { head_bytes_max: self.head_bytes_max as usize, fields_max: self.fields_max as usize }
+    }
+}
+
+impl Connection {
+    /// A connection of which nothing was seen yet.
+    pub fn new(flow: FlowId, endpoints: Endpoints, transport: Transport, limits: &Limits) -> Self {
+        let narrow = |bound: usize| u32::try_from(bound).unwrap_or(u32::MAX);
+        Self {
+            flow,
+            endpoints,
+            transport,
+            limits: ConnectionLimits {
+                head_bytes_max: narrow(limits.head_bytes_max),
+                fields_max: narrow(limits.headers_max),
+                body_kept_bytes_max: narrow(limits.body_kept_bytes_max),
+                pipelined_max: narrow(limits.pipelined_max),
+                interim_max: narrow(limits.interim_max),
+                hash_bodies: limits.hash_bodies,
+            },
+            client: Reader::default(),
+            server: Reader::default(),
+            pending: VecDeque::new(),
+            done: VecDeque::new(),
+            losses: Losses::default(),
+            carried: Notes::default(),
+            emitted: 0,
+            given_up: 0,
+            end: None,
+            pipelines: false,
+            tunnel: false,
+        }
+    }
+
+    /// Takes the next octets of one side.
+    pub fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8]) {
+        if from == Side::Server && matches!(self.client.state, State::Head) {
+            self.answer_open_head();
+        }
+        self.feed(from, stamp, data);
+    }
+
+    /// Takes `length` octets of one side that are in the capture but not given, as [`Connection::skippable`] allowed.
+    /// Octets beyond that can not be decoded: they are counted as a loss.
+    pub fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64) {
+        let inside = self.skippable(from).min(length);
+        self.skip(from, stamp, inside);
+        let rest = length - inside;
+        if rest > 0 {
+            self.pass_unread(from, stamp, rest);
+        }
+    }
+
+    /// Takes a gap: `length` octets of one side that the capture lacks.
+    pub fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64) {
+        if length > 0 {
+            self.gap(from, stamp, length);
+        }
+    }
+
+    /// Takes the end of one side. The connection gives everything it holds once both sides have ended; [`Close::Unseen`] for
+    /// both means that the capture ended.
+    pub fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close) {
+        if self.reader(from).closed.is_none() {
+            // The message first: what was cut off may still be the answer to a request that waits.
+            self.close_message(from, stamp, how);
+            self.note_close(from, how);
+        }
+        let flow = self.flow;
+        self.losses.flush(flow, &mut self.client);
+        self.losses.flush(flow, &mut self.server);
+        if self.client.closed.is_some() && self.server.closed.is_some() {
+            for pending in &mut self.pending {
+                pending.request_ended = true;
+                pending.response_ended |= pending.response.is_some();
+            }
+        }
+        self.advance();
+    }
+
+    /// Attaches an anomaly of the stream to the exchange in progress, or to the next one.
+    pub fn handle_anomaly(&mut self, from: Side, anomaly: Anomaly) {
+        let open = self.pending.iter().position(|pending| pending.is_open(from));
+        match self.pending.get_mut(open.unwrap_or(self.pending.len().saturating_sub(1))) {
+            Some(pending) => pending.notes.add(anomaly),
+            None => self.carried.add(anomaly),
+        }
+    }
+
+    /// How many of the next octets of this side need not be given: they are content of a body that is neither kept nor
+    /// hashed, or nothing that is decoded.
+    pub fn skippable(&self, from: Side) -> u64 {
+        let reader = self.reader(from);
+        let wanted = reader.keep_left > 0 || reader.digest.is_some() || self.watches_body(from);
+        match reader.state {
+            State::Sink(_) => u64::MAX,
+            State::Body(_) if wanted => 0,
+            State::Body(Progress::Length(left) | Progress::Chunk(body::Chunk::Content(left))) => left,
+            State::Body(Progress::UntilClose) => u64::MAX,
+            State::Body(Progress::Chunk(_)) | State::Start | State::Head | State::Seek { .. } => 0,
+        }
+    }
+
+    /// The next exchange of which nothing more can come.
+    pub fn poll(&mut self) -> Option<Exchange> {
+        let pending = *self.done.pop_front()?;
+        self.emitted = self.emitted.saturating_add(1);
+        let outcome = match pending.response {
+            Some(response) => Outcome::Answered(response),
+            None if pending.answer != Answer::Due => Outcome::Unanswered,
+            None => match self.end {
+                Some((by, Close::Finished)) => Outcome::ClosedEarly { by },
+                Some((by, Close::Reset)) => Outcome::Reset { by },
+                Some((_, Close::Unseen)) | None => Outcome::Unanswered,
+            },
+        };
+        Some(Exchange {
+            id: ExchangeId { flow: self.flow, ordinal: self.emitted },
+            endpoints: self.endpoints,
+            transport: self.transport.clone(),
+            request: pending.request,
+            interim: pending.interim,
+            outcome,
+            anomalies: pending.notes.list(),
+        })
+    }
+
+    /// The next run of octets that belong to no exchange.
+    pub fn poll_loss(&mut self) -> Option<Loss> {
+        self.losses.poll()
+    }
+
+    /// Says how the octets travel, where that becomes known later or changes. It holds for all exchanges not yet polled.
+    pub fn set_transport(&mut self, transport: Transport) {
+        self.transport = transport;
+    }
+
+    pub(super) fn feed(&mut self, from: Side, stamp: Stamp, data: &[u8]) {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let used = match self.reader(from).state {
+                State::Start => self.feed_start(from, stamp, rest),
+                State::Head => self.feed_head(from, stamp, rest),
+                State::Body(progress) => self.feed_body(from, stamp, rest, progress),
+                State::Seek { reason, after_gap, refused } => self.feed_seek(from, stamp, rest, (reason, after_gap, refused)),
+                State::Sink(reason) => {
+                    self.pass(from, stamp, rest.len() as u64, reason);
+                    rest.len()
+                }
+            };
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    fn feed_body(&mut self, from: Side, stamp: Stamp, data: &[u8], progress: Progress) -> usize {
+        if self.watches_body(from) && is_start(from, data) == Probe::Yes {
+            // The message that seemed to have a body has none (or, until close, no more): here is the next one.
+            self.end_undeclared(from, progress);
+            return 0;
+        }
+        let bounds = self.limits.bounds();
+        let (reader, pending) = self.split(from);
+        let Some(mut message) = pending.and_then(|pending| pending.message(from)) else {
+            reader.seek(LossReason::NotHttp, false, false);
+            return 0;
+        };
+        match body::feed(progress, data, stamp, reader, &mut message, bounds) {
+            Step::Used(used, progress) => {
+                reader.state = State::Body(progress);
+                used
+            }
+            Step::Ended(used) => {
+                self.end_message(from, true);
+                used
+            }
+            Step::Broken(used, line) => {
+                if from == Side::Server && reader.body_fresh {
+                    // Chunked in name only: everything up to the close is content.
+                    message.body.framing = Framing::UntilClose;
+                    reader.state = State::Body(Progress::UntilClose);
+                    body::add(&line, reader, message.body);
+                } else {
+                    self.end_message(from, false);
+                    self.reader_mut(from).seek(LossReason::NotHttp, false, true);
+                    self.feed(from, stamp, &line);
+                }
+                used
+            }
+        }
+    }
+
+    /// Whether the next octets of a body have to be looked at, since they may start the next message: the body of a request
+    /// that was answered without it, of a response that may answer HEAD, or one until close while another answer is due.
+    fn watches_body(&self, from: Side) -> bool {
+        let reader = self.reader(from);
+        let until_close = matches!(reader.state, State::Body(Progress::UntilClose));
+        match from {
+            Side::Client => reader.body_fresh && self.open(from).is_some_and(|pending| pending.response.is_some()),
+            Side::Server => (reader.body_fresh && reader.body_doubtful) || (until_close && self.pending.len() > 1),
+        }
+    }
+
+    fn end_undeclared(&mut self, from: Side, progress: Progress) {
+        let until_close = matches!(progress, Progress::UntilClose);
+        if let Some(message) = self.split(from).1.and_then(|pending| pending.message(from)) {
+            match from {
+                Side::Client => message.notes.add(Anomaly::BodyCutShort),
+                Side::Server if message.body.length == 0 => message.body.framing = Framing::None,
+                Side::Server => {}
+            }
+        }
+        self.reader_mut(from).gather = None;
+        self.end_message(from, from == Side::Server || until_close);
+    }
+
+    fn note_close(&mut self, from: Side, how: Close) {
+        self.reader_mut(from).closed = Some(how);
+        self.end = match (self.end, how) {
+            (None | Some((_, Close::Unseen)), how) => Some((from, how)),
+            // A client may end its side in good order and still wait: then it is the server that breaks off.
+            (Some((Side::Client, Close::Finished)), Close::Reset) if from == Side::Server => Some((from, how)),
+            (end, _) => end,
+        };
+    }
+
+    /// Ends the message of a side that is being read, and reports the exchanges that this completes.
+    pub(super) fn end_message(&mut self, from: Side, complete: bool) {
+        let (reader, pending) = self.split(from);
+        let digest = reader.digest.take();
+        (reader.state, reader.keep_left, reader.body_fresh) = (State::Start, 0, false);
+        if let Some(pending) = pending {
+            if let Some(message) = pending.message(from) {
+                message.body.complete = complete;
+                if !complete {
+                    *message.end = None;
+                } else if let Some(digest) = digest {
+                    message.body.sha256 = digest.finish().as_ref().try_into().ok();
+                }
+            }
+            match from {
+                Side::Client => pending.request_ended = true,
+                Side::Server => pending.response_ended = true,
+            }
+        }
+        self.advance();
+    }
+
+    /// Moves exchanges that are ended from the front of those in progress to those that are done.
+    pub(super) fn advance(&mut self) {
+        let no_more_answers = self.server.closed.is_some();
+        while let Some(front) = self.pending.front() {
+            let unanswered = no_more_answers && front.request_ended && front.response.is_none();
+            if !front.is_ended() && !unanswered {
+                break;
+            }
+            self.done.extend(self.pending.pop_front());
+        }
+    }
+
+    /// Counts octets of a side that belong to no exchange.
+    pub(super) fn pass(&mut self, from: Side, stamp: Stamp, bytes: u64, reason: LossReason) {
+        let reader = match from {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        };
+        self.losses.pass(self.flow, reader, stamp, bytes, reason);
+        if reader.closed.is_some() {
+            self.losses.flush(self.flow, reader);
+        }
+    }
+
+    /// The reader of a side, and the exchange whose message it is reading.
+    pub(super) fn split(&mut self, from: Side) -> (&mut Reader, Option<&mut Pending>) {
+        let reader = match from {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        };
+        let mut all = self.pending.iter_mut();
+        let open = match from {
+            Side::Client => all.rfind(|pending| pending.is_open(from)),
+            Side::Server => all.find(|pending| pending.is_open(from)),
+        };
+        (reader, open.map(|pending| &mut **pending))
+    }
+
+    fn open(&self, from: Side) -> Option<&Pending> {
+        self.pending.iter().map(|pending| &**pending).find(|pending| pending.is_open(from))
+    }
+
+    pub(super) const fn reader(&self, from: Side) -> &Reader {
+        match from {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    pub(super) const fn reader_mut(&mut self, from: Side) -> &mut Reader {
+        match from {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+}

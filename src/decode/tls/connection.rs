@@ -1,0 +1,267 @@
+//! A TLS connection: stream octets of both sides in, in any pieces, plaintext out.
+
+use crate::decode::Limits;
+use crate::decode::tls::direction::{Cover, Current, Direction, Purpose};
+use crate::decode::tls::held::Held;
+use crate::decode::tls::hello::Hello;
+use crate::decode::tls::record::{APPLICATION_DATA, Header};
+use crate::decode::tls::{Plain, Secrets, Sink};
+use crate::model::{Close, Shut, Side, Stamp, TlsView};
+
+/// One TLS connection. It holds a record at most per direction, and little while idle.
+#[derive(Default)]
+pub struct Connection {
+    pub(super) client: Direction,
+    pub(super) server: Direction,
+    /// The handshake under way, or whose keys are not all in use.
+    pub(super) hello: Option<Box<Hello>>,
+    /// Records that wait for a secret or for a ServerHello.
+    pub(super) held: Held,
+    pub(super) view: TlsView,
+    pub(super) has_early_data: bool,
+    sealed_bytes: u64,
+    opens_all: bool,
+}
+
+/// The input that is being handled, and where its results go.
+pub(super) struct Turn<'t, 's> {
+    pub(super) from: Side,
+    pub(super) stamp: Stamp,
+    pub(super) secrets: &'t mut Secrets<'s>,
+    pub(super) sink: &'t mut dyn Sink,
+}
+
+impl Connection {
+    /// A connection of which nothing has been seen.
+    pub fn new(limits: &Limits) -> Self {
+        Self { opens_all: limits.verify_records, ..Self::default() }
+    }
+
+    /// Takes the next stream octets of a side.
+    pub fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        let mut turn = Turn { from, stamp, secrets, sink };
+        self.retry(&mut turn);
+        let mut rest = data;
+        while !rest.is_empty() {
+            rest = self.step(rest, &mut turn);
+            self.retry(&mut turn);
+        }
+        self.direction_mut(from).rest();
+        self.forget_hello();
+    }
+
+    /// Takes note of stream octets that exist and are not given, as [`Connection::skippable`] allowed.
+    pub fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        let direction = self.direction_mut(from);
+        if direction.shut.is_some() {
+            self.sealed_bytes = self.sealed_bytes.saturating_add(length);
+            return;
+        }
+        let Some(current) = direction.current.as_mut() else {
+            self.handle_gap(from, stamp, length, secrets, sink);
+            return;
+        };
+        let allowed = usize::try_from(length).unwrap_or(usize::MAX).min(current.skippable());
+        current.taken += allowed;
+        let excess = length.saturating_sub(allowed as u64);
+        let mut turn = Turn { from, stamp, secrets, sink };
+        self.finish_record(&mut turn);
+        if excess > 0 {
+            self.handle_gap(from, stamp, excess, turn.secrets, turn.sink);
+        }
+    }
+
+    /// Takes note of stream octets that the capture lacks.
+    pub fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        let mut turn = Turn { from, stamp, secrets, sink };
+        self.retry(&mut turn);
+        let direction = self.direction_mut(from);
+        if direction.shut.is_some() || direction.is_closed || length == 0 {
+            return;
+        }
+        let can_lose = direction.proven().is_some_and(|opener| opener.can_lose_records());
+        match direction.current.as_mut() {
+            Some(current) if can_lose && length <= current.remaining() as u64 => {
+                // The header is known, so that the place of the next record is, too.
+                current.purpose = Purpose::Lost;
+                current.taken += usize::try_from(length).unwrap_or(usize::MAX);
+                direction.partial.clear();
+                self.finish_record(&mut turn);
+            }
+            _ => self.lose_place(length, &mut turn),
+        }
+    }
+
+    /// Takes note of the end of a side's stream. After a close_notify it is not a second end.
+    pub fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        let mut turn = Turn { from, stamp, secrets, sink };
+        self.retry(&mut turn);
+        if how == Close::Finished && self.held.add_close(from, stamp) {
+            return;
+        }
+        self.close(how, &mut turn);
+    }
+
+    /// How many of the next stream octets of a side need not be given: the rest of a record that need not be opened, or
+    /// everything where nothing more is opened.
+    pub fn skippable(&self, from: Side) -> u64 {
+        let direction = self.direction(from);
+        if direction.shut.is_some() || direction.is_closed {
+            return u64::MAX;
+        }
+        direction.current.as_ref().map_or(0, |current| current.skippable() as u64)
+    }
+
+    /// What the handshake shows.
+    pub fn view(&self) -> &TlsView {
+        &self.view
+    }
+
+    /// Why some of it stayed or became shut; `None` if all was opened so far.
+    pub fn shut(&self) -> Option<&Shut> {
+        let reasons = [&self.client, &self.server].map(|direction| match (&direction.shut, &direction.cover) {
+            (Some(reason), _) => Some(reason),
+            (None, Cover::Waiting) if self.view.suite.is_some() => Some(&Shut::NoSecret),
+            (None, Cover::Waiting) => Some(&Shut::HandshakeNotCaptured),
+            _ => None,
+        });
+        reasons.into_iter().flatten().next()
+    }
+
+    /// Octets of application data records seen, as they are on the wire.
+    pub fn sealed_bytes(&self) -> u64 {
+        self.sealed_bytes
+    }
+
+    /// Whether some plaintext was 0-RTT data, which anybody could have sent again (RFC 8446 section 8).
+    pub fn has_early_data(&self) -> bool {
+        self.has_early_data
+    }
+
+    pub(super) fn direction(&self, side: Side) -> &Direction {
+        match side {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    pub(super) fn direction_mut(&mut self, side: Side) -> &mut Direction {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Gives the end of a side to the sink, once.
+    pub(super) fn close(&mut self, how: Close, turn: &mut Turn<'_, '_>) {
+        self.end_seek(turn);
+        let direction = self.direction_mut(turn.from);
+        if !direction.is_closed {
+            direction.is_closed = true;
+            direction.partial = Vec::new();
+            direction.current = None;
+            turn.sink.plain(Plain::Close { from: turn.from, stamp: turn.stamp, how });
+        }
+    }
+
+    /// Takes octets up to the end of a header or a body; gives what is left.
+    pub(super) fn step<'d>(&mut self, data: &'d [u8], turn: &mut Turn<'_, '_>) -> &'d [u8] {
+        let opens_all = self.opens_all;
+        let direction = self.direction_mut(turn.from);
+        if direction.shut.is_some() {
+            self.sealed_bytes = self.sealed_bytes.saturating_add(data.len() as u64);
+            return &[];
+        }
+        if direction.is_closed {
+            return &[];
+        }
+        if direction.seek.is_some() {
+            self.seek(data, turn);
+            return &[];
+        }
+        let Some(current) = direction.current.as_mut() else {
+            return match direction.take_header(data) {
+                Ok((None, rest)) => rest,
+                Ok((Some(header), rest)) => {
+                    let skippable = if opens_all { 0 } else { turn.sink.skippable(turn.from) };
+                    let purpose = direction.purpose(header, skippable);
+                    direction.current = Some(Current { header, taken: 0, purpose });
+                    self.finish_record(turn);
+                    rest
+                }
+                Err(reason) => {
+                    direction.shut(reason);
+                    data
+                }
+            };
+        };
+        let (now, rest) = data.split_at(current.remaining().min(data.len()));
+        let (_, kept) = now.split_at(current.skippable().min(now.len()));
+        current.taken += now.len();
+        if current.remaining() == 0 && direction.partial.is_empty() && current.purpose == Purpose::Open {
+            // The whole body is in this piece: it goes straight to where it is opened.
+            let header = current.header;
+            direction.current = None;
+            let mut buffer = std::mem::take(turn.secrets.buffer);
+            buffer.clear();
+            buffer.extend_from_slice(kept);
+            self.count_record(header, turn.from);
+            self.record(header, &mut buffer, turn);
+            *turn.secrets.buffer = buffer;
+            return rest;
+        }
+        direction.partial.extend_from_slice(kept);
+        self.finish_record(turn);
+        rest
+    }
+
+    /// Handles the current record if all of its body has been taken.
+    fn finish_record(&mut self, turn: &mut Turn<'_, '_>) {
+        let direction = self.direction_mut(turn.from);
+        let Some(current) = direction.current.take_if(|current| current.remaining() == 0) else { return };
+        let mut body = std::mem::take(&mut direction.partial);
+        self.count_record(current.header, turn.from);
+        match current.purpose {
+            Purpose::Open => self.record(current.header, &mut body, turn),
+            Purpose::Pass { .. } => self.passed_record(current.header, &body, turn),
+            Purpose::Lost => self.lost_record(current.header, turn),
+        }
+        body.clear();
+        let direction = self.direction_mut(turn.from);
+        if direction.partial.is_empty() {
+            direction.partial = body;
+        }
+    }
+
+    fn count_record(&mut self, header: Header, from: Side) {
+        self.direction_mut(from).records += 1;
+        if header.kind == APPLICATION_DATA {
+            self.sealed_bytes = self.sealed_bytes.saturating_add(u64::from(header.length));
+        }
+    }
+}
+
+impl Direction {
+    /// Takes a header off the start, or as much of it as there is.
+    fn take_header<'d>(&mut self, data: &'d [u8]) -> Result<(Option<Header>, &'d [u8]), Shut> {
+        if self.partial.is_empty()
+            && let Some((octets, rest)) = data.split_at_checked(Header::BYTES)
+        {
+            return Ok((Some(self.read_header(octets)?), rest));
+        }
+        let missing = Header::BYTES.saturating_sub(self.partial.len());
+        let (now, rest) = data.split_at(missing.min(data.len()));
+        self.partial.extend_from_slice(now);
+        if self.partial.len() < Header::BYTES {
+            return Ok((None, rest));
+        }
+        let header = self.read_header(&self.partial)?;
+        self.partial.clear();
+        Ok((Some(header), rest))
+    }
+
+    fn read_header(&self, octets: &[u8]) -> Result<Header, Shut> {
+        let reason = if self.records == 0 { Shut::HandshakeNotCaptured } else { Shut::Malformed };
+        Header::read(octets).ok_or(reason)
+    }
+}

@@ -1,0 +1,109 @@
+//! Records that cannot be opened yet: kept in order, within bounds, until a secret or a ServerHello comes.
+
+use crate::decode::tls::connection::{Connection, Turn};
+use crate::decode::tls::direction::Cover;
+use crate::decode::tls::record::Header;
+use crate::model::{Close, Shut, Side, Stamp};
+
+/// Records of both sides that wait.
+#[derive(Default)]
+pub(super) struct Held {
+    records: Vec<HeldRecord>,
+    octets: Vec<u8>,
+    /// The state of the key log when it was last asked.
+    generation: u64,
+    /// Whether the handshake has gone on since.
+    pub(super) is_retry_due: bool,
+}
+
+struct HeldRecord {
+    from: Side,
+    stamp: Stamp,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Record(Header),
+    Close,
+}
+
+impl Held {
+    /// Keeps the end of a side's stream, if records of that side wait.
+    pub(super) fn add_close(&mut self, from: Side, stamp: Stamp) -> bool {
+        let is_waiting = self.records.iter().any(|record| record.from == from);
+        if is_waiting {
+            self.records.push(HeldRecord { from, stamp, what: What::Close });
+        }
+        is_waiting
+    }
+
+    /// Keeps a record; false if there is no room.
+    fn add(&mut self, from: Side, stamp: Stamp, header: Header, body: &[u8]) -> bool {
+        let has_room = self.octets.len() + body.len() <= HELD_BYTES_MAX && self.records.len() < HELD_RECORDS_MAX;
+        if has_room {
+            self.records.push(HeldRecord { from, stamp, what: What::Record(header) });
+            self.octets.extend_from_slice(body);
+        }
+        has_room
+    }
+}
+
+impl Connection {
+    /// Keeps a record for later. When there is no room, what waits is given up.
+    pub(super) fn hold(&mut self, header: Header, body: &[u8], turn: &Turn<'_, '_>) {
+        if self.held.records.is_empty() {
+            self.held.generation = turn.secrets.keylog.generation();
+        }
+        if self.held.add(turn.from, turn.stamp, header, body) {
+            return;
+        }
+        let reason = if self.view.suite.is_some() { Shut::NoSecret } else { Shut::HandshakeNotCaptured };
+        for direction in [&mut self.client, &mut self.server] {
+            if matches!(direction.cover, Cover::Waiting) {
+                direction.shut(reason.clone());
+            }
+        }
+        self.held = Held::default();
+    }
+
+    /// Goes on with the records that wait, if anything has changed since they could not be opened.
+    pub(super) fn retry(&mut self, turn: &mut Turn<'_, '_>) {
+        let generation = turn.secrets.keylog.generation();
+        let is_waiting = !self.held.records.is_empty();
+        let is_due = is_waiting && (self.held.is_retry_due || self.held.generation != generation);
+        self.held.is_retry_due &= is_waiting;
+        if !is_due {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        self.held.generation = generation;
+        let mut octets = held.octets.as_slice();
+        let mut body = Vec::new();
+        for record in held.records {
+            let mut then = Turn { from: record.from, stamp: record.stamp, secrets: &mut *turn.secrets, sink: &mut *turn.sink };
+            match record.what {
+                What::Record(header) => {
+                    let (now, rest) = octets.split_at(usize::from(header.length).min(octets.len()));
+                    octets = rest;
+                    body.clear();
+                    body.extend_from_slice(now);
+                    if matches!(self.direction(record.from).cover, Cover::Waiting) {
+                        self.look_for_keys(record.from, then.secrets);
+                    }
+                    if self.direction(record.from).shut.is_none() && !self.direction(record.from).is_closed {
+                        self.record(header, &mut body, &mut then);
+                    }
+                }
+                What::Close if self.held.add_close(record.from, record.stamp) => {}
+                What::Close => self.close(Close::Finished, &mut then),
+            }
+        }
+    }
+}
+
+/// Octets that wait for a secret, per connection.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+/// Records that wait for a secret, per connection.
+const HELD_RECORDS_MAX: usize = 1024;

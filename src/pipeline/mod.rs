@@ -1,0 +1,105 @@
+//! Packets from a source through decoding into the analysis, on as many threads as asked for.
+//!
+//! All threads are equal. Each takes whatever can be done next: judge the oldest finished batch, work off one shard's share
+//! of a batch, or read and dissect a new one. The work is cut by flow into a fixed number of shards, each shard sees its
+//! segments in order, and results are judged in order of packets: so nothing depends on how many threads there are.
+
+mod job;
+mod schedule;
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::analysis::{Analysis, Counts, Sink, Summary};
+use crate::capture::{CaptureError, PacketSource, SourceSummary};
+use crate::decode::{Flows, Limits};
+use crate::model::{Event, Secret};
+use crate::pipeline::job::SHARDS;
+use crate::pipeline::schedule::Schedule;
+
+/// How to run.
+pub struct Options {
+    /// Worker threads, at least one.
+    pub threads: usize,
+    /// The bounds of decoding, for the whole run.
+    pub limits: Limits,
+    /// TLS secrets known before the first packet.
+    pub secrets: Vec<Secret>,
+}
+
+/// What came out.
+pub struct Outcome {
+    /// What was found.
+    pub summary: Summary,
+    /// What was read.
+    pub sources: Vec<SourceSummary>,
+    /// Packet counts.
+    pub counts: Counts,
+    /// Why reading ended early, where it did; everything before is in the summary.
+    pub failure: Option<CaptureError>,
+}
+
+/// The ordered end of the pipeline.
+struct Judge<'a> {
+    analysis: Analysis,
+    sink: &'a mut (dyn Sink + Send),
+    counts: Counts,
+    events: Vec<(u64, Event)>,
+}
+
+/// Runs a source to its end.
+pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis, sink: &mut (dyn Sink + Send)) -> Outcome {
+    let share = share_of(&options.limits);
+    let shards: Vec<Mutex<Flows>> = (0..SHARDS).map(|_| Mutex::new(Flows::new(share.clone()))).collect();
+    for shard in &shards {
+        let mut flows = lock(shard);
+        for secret in &options.secrets {
+            flows.handle_secret(secret);
+        }
+    }
+    let threads = options.threads.max(1);
+    let judge = Mutex::new(Judge { analysis, sink, counts: Counts::default(), events: Vec::new() });
+    let schedule = Schedule::new(threads, source, &shards, &judge, &options.limits);
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| schedule.work());
+        }
+        schedule.work();
+    });
+    let (failure, last_ordinal, fragments) = schedule.into_end();
+    let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for shard in &shards {
+        let mut flows = lock(shard);
+        flows.handle_end(last_ordinal.saturating_add(1));
+        flows.take_events(&mut judge.events);
+    }
+    judge.counts.packets_undecodable += fragments;
+    judge.analysis.handle_counts(&judge.counts);
+    judge.pass_events();
+    let Judge { analysis, sink, counts, .. } = judge;
+    let sources = source.sources();
+    Outcome { summary: analysis.finish(sink), sources, counts, failure }
+}
+
+impl Judge<'_> {
+    /// Hands the collected events on in order of the packets that led to them.
+    fn pass_events(&mut self) {
+        self.events.sort_by_key(|(ordinal, _)| *ordinal);
+        for (_, event) in self.events.drain(..) {
+            self.analysis.handle_event(event, self.sink);
+        }
+    }
+}
+
+/// The limits of one shard: tables and buffers are shared out, bounds of a single flow are not.
+fn share_of(limits: &Limits) -> Limits {
+    Limits {
+        flows_max: (limits.flows_max / SHARDS).max(1),
+        pending_bytes_max: (limits.pending_bytes_max / SHARDS).max(limits.pending_bytes_per_stream_max),
+        ..limits.clone()
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
