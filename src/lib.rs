@@ -1,7 +1,10 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
+pub mod analysis;
 pub mod capture;
 pub mod decode;
+pub mod hops;
 pub mod model;
+pub mod rules;
 pub mod s3;
 pub mod session;

@@ -1,0 +1,117 @@
+//! What is counted of flows and losses: how complete the view was, and what stayed shut.
+
+use crate::analysis::{Counts, LossRow, TlsRow};
+use crate::hops::HopId;
+use crate::model::{Exchange, FlowClosed, Loss, Protocol};
+use crate::rules::{Completeness, Gaps, ShutFlows};
+
+/// How many rows of shut TLS flows that look different are kept; further ones join the last.
+const TLS_ROWS_MAX: usize = 256;
+
+/// Counts of flows.
+#[derive(Default)]
+pub(super) struct Flows {
+    pub(super) completeness: Completeness,
+    pub(super) gaps: Gaps,
+    pub(super) losses: Vec<LossRow>,
+    pub(super) tls: Vec<TlsRow>,
+    pub(super) shut: Vec<ShutFlows>,
+}
+
+impl Flows {
+    pub(super) fn handle_counts(&mut self, counts: &Counts) {
+        let total = &mut self.completeness;
+        total.packets = total.packets.max(counts.packets);
+        total.packets_truncated = total.packets_truncated.max(counts.packets_truncated);
+        total.packets_undecodable = total.packets_undecodable.max(counts.packets_undecodable);
+        total.packets_dropped = total.packets_dropped.max(counts.packets_dropped);
+    }
+
+    pub(super) const fn handle_open(&mut self) {
+        self.completeness.flows += 1;
+    }
+
+    pub(super) fn handle_exchange(&mut self, exchange: &Exchange) {
+        self.completeness.exchanges += 1;
+        self.completeness.exchanges_incomplete += u64::from(!exchange.is_complete());
+    }
+
+    /// Counts a flow's end; `hop` where it belongs to one.
+    pub(super) fn handle_close(&mut self, closed: &FlowClosed, hop: Option<HopId>) {
+        self.gaps.handle_flow(closed, hop);
+        let total = &mut self.completeness;
+        total.flows_without_start += u64::from(!closed.has_start);
+        let sides = [closed.client, closed.server];
+        total.stream_bytes = sides.iter().fold(total.stream_bytes, |sum, side| sum.saturating_add(side.delivered));
+        total.stream_bytes_missing = sides.iter().fold(total.stream_bytes_missing, |sum, side| sum.saturating_add(side.missing));
+        let Protocol::Tls { shut, .. } = &closed.protocol else {
+            return;
+        };
+        total.tls_flows += 1;
+        let Some(reason) = shut.as_ref().map(crate::model::Shut::label) else {
+            total.tls_flows_decrypted += 1;
+            return;
+        };
+        match total.tls_undecrypted.iter_mut().find(|(have, _)| *have == reason) {
+            Some((_, count)) => *count += 1,
+            None => total.tls_undecrypted.push((reason, 1)),
+        }
+        if let Some(hop) = hop {
+            self.add_shut(closed, hop, reason);
+        }
+    }
+
+    pub(super) fn handle_loss(&mut self, loss: &Loss) {
+        match self.losses.iter_mut().find(|row| row.reason == loss.reason) {
+            Some(row) => {
+                row.count += 1;
+                row.bytes = row.bytes.saturating_add(loss.bytes);
+            }
+            None => {
+                let (reason, bytes, first, at) = (loss.reason, loss.bytes, loss.stamp.frame, loss.stamp.at);
+                self.losses.push(LossRow { reason, count: 1, bytes, first, at });
+            }
+        }
+    }
+
+    fn add_shut(&mut self, closed: &FlowClosed, hop: HopId, reason: &'static str) {
+        let Protocol::Tls { view, sealed_bytes: sealed_bytes @ 1.., .. } = &closed.protocol else {
+            return;
+        };
+        let first = closed.first.frame;
+        match self.shut.iter_mut().find(|shut| shut.hop == hop && shut.reason == reason) {
+            Some(shut) => {
+                shut.count += 1;
+                shut.sealed_bytes = shut.sealed_bytes.saturating_add(*sealed_bytes);
+                shut.first = shut.first.min(first);
+            }
+            None => self.shut.push(ShutFlows { hop, reason, count: 1, sealed_bytes: *sealed_bytes, first }),
+        }
+        let is_full = self.tls.len() >= TLS_ROWS_MAX;
+        let same = |row: &TlsRow| {
+            row.hop == hop
+                && row.reason == reason
+                && row.sni == view.sni
+                && row.version == view.version
+                && row.suite == view.suite
+        };
+        let index = self.tls.iter().position(same).or(if is_full { Some(TLS_ROWS_MAX - 1) } else { None });
+        match index.and_then(|index| self.tls.get_mut(index)) {
+            Some(row) => {
+                row.count += 1;
+                row.sealed_bytes = row.sealed_bytes.saturating_add(*sealed_bytes);
+                row.first = row.first.min(first);
+            }
+            None => self.tls.push(TlsRow {
+                hop,
+                sni: view.sni.clone(),
+                version: view.version,
+                suite: view.suite,
+                reason,
+                count: 1,
+                sealed_bytes: *sealed_bytes,
+                first,
+            }),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run amounts to, for the reports.
+
+use std::time::Duration;
+
+use crate::hops::{Hop, HopId};
+use crate::model::{Frame, LossReason, Timestamp, TlsVersion};
+use crate::rules::{Completeness, Finding, Verdict};
+
+/// Everything a report says beside the exchanges themselves. Field names as in the report format.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// How complete the view was.
+    pub completeness: Completeness,
+    /// The hops, in order of first sight.
+    pub hops: Vec<Hop>,
+    /// Calls per hop and operation.
+    pub operations: Vec<OperationRow>,
+    /// Clients per hop.
+    pub clients: Vec<ClientRow>,
+    /// Encryption kinds per hop and direction.
+    pub encryption: Vec<EncryptionRow>,
+    /// How the calls of two hops were joined.
+    pub joins: Vec<JoinRow>,
+    /// The findings that were asked for: by severity, confidence, rule order and hop.
+    pub findings: Vec<Finding>,
+    /// The one answer. It rests on all rules, also those that were not asked for.
+    pub verdict: Verdict,
+    /// What was not decoded.
+    pub losses: Vec<LossRow>,
+    /// The outside of TLS flows that stayed shut.
+    pub tls_flows: Vec<TlsRow>,
+}
+
+/// Totals so far, as the reader and decoder of packets count them. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets read.
+    pub packets: u64,
+    /// Packets cut by the snap length.
+    pub packets_truncated: u64,
+    /// Packets whose headers do not parse, or of a link type that is not decoded.
+    pub packets_undecodable: u64,
+    /// Packets that the capturing program reports as dropped.
+    pub packets_dropped: u64,
+}
+
+/// One operation on one hop.
+#[derive(Clone, Debug)]
+pub struct OperationRow {
+    /// The hop.
+    pub hop: HopId,
+    /// The operation in AWS's spelling.
+    pub operation: &'static str,
+    /// Calls.
+    pub count: u64,
+    /// Calls answered with 4xx or 5xx.
+    pub errors: u64,
+    /// Octets of request bodies.
+    pub request_bytes: u64,
+    /// Octets of response bodies.
+    pub response_bytes: u64,
+    /// From the first byte of the request to the last of the response; absent where no response was seen.
+    pub latency: Option<Latency>,
+}
+
+/// Quantiles of a latency, each within 7 % of the true one; `max` is exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Half were faster.
+    pub p50: Duration,
+    /// 95 % were faster.
+    pub p95: Duration,
+    /// 99 % were faster.
+    pub p99: Duration,
+    /// The slowest.
+    pub max: Duration,
+}
+
+/// One kind of client on one hop.
+#[derive(Clone, Debug)]
+pub struct ClientRow {
+    /// The hop.
+    pub hop: HopId,
+    /// The label of its SDK or program.
+    pub sdk: &'static str,
+    /// Its version; wire text.
+    pub version: Option<String>,
+    /// Its `User-Agent` as sent, the first 512 octets; wire text.
+    pub agent: Option<String>,
+    /// Its S3 calls.
+    pub exchanges: u64,
+}
+
+/// The side of an exchange that named an encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Asked for in requests.
+    Request,
+    /// Told in responses.
+    Response,
+}
+
+impl Direction {
+    /// `request`, `response`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// One encryption kind on one hop, in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionRow {
+    /// The hop.
+    pub hop: HopId,
+    /// Whether the messages crossed in clear (else inside TLS).
+    pub clear: bool,
+    /// In requests or in responses.
+    pub direction: Direction,
+    /// `none`, `sse-s3`, `sse-kms`, `dsse-kms`, `sse-c`, `copy-source-sse-c`.
+    pub kind: &'static str,
+    /// Messages.
+    pub count: u64,
+}
+
+/// How the calls of two hops were joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRow {
+    /// The hop nearer the client.
+    pub downstream: HopId,
+    /// The hop nearer the store.
+    pub upstream: HopId,
+    /// Calls seen on both.
+    pub joined: u64,
+    /// Calls seen only nearer the client.
+    pub unmatched_downstream: u64,
+    /// Calls seen only nearer the store.
+    pub unmatched_upstream: u64,
+    /// Joined calls by the key that joined them.
+    pub by: Vec<(&'static str, u64)>,
+}
+
+/// One reason why something was not decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossRow {
+    /// Why.
+    pub reason: LossReason,
+    /// How often.
+    pub count: u64,
+    /// Octets concerned.
+    pub bytes: u64,
+    /// Where it first happened.
+    pub first: Frame,
+    /// When it first happened.
+    pub at: Timestamp,
+}
+
+/// TLS flows that stayed shut and look alike from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRow {
+    /// The hop, where the flow belongs to one.
+    pub hop: HopId,
+    /// The server name that was asked for; wire text.
+    pub sni: Option<String>,
+    /// The TLS version.
+    pub version: Option<TlsVersion>,
+    /// The cipher suite (IANA number).
+    pub suite: Option<u16>,
+    /// Why they stayed shut.
+    pub reason: &'static str,
+    /// Flows.
+    pub count: u64,
+    /// Octets of application data that stayed shut.
+    pub sealed_bytes: u64,
+    /// The first of them.
+    pub first: Frame,
+}

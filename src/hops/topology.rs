@@ -1,0 +1,294 @@
+//! Which flows form which hop: events in, hops out. Evidence is gathered when an event is first heard, names are given when a
+//! hop is first used, and what leads to what is told from addresses, or on one machine from the headers that proxies add.
+
+use std::net::IpAddr;
+
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::hops::naming::{self, Evidence};
+use crate::hops::{Hop, HopId, HopTransport};
+use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Protocol, Transport};
+
+/// A hop that the user named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclaredHop {
+    /// The name, as given.
+    pub name: String,
+    /// Its servers: host as given, its address where it is one or was resolved, and port.
+    pub servers: Vec<(String, Option<IpAddr>, Option<u16>)>,
+}
+
+/// The hops of a run.
+#[derive(Debug, Default)]
+pub struct Topology {
+    declared: Vec<DeclaredHop>,
+    names: HashMap<IpAddr, String>,
+    evidence: HashMap<Endpoint, Evidence>,
+    by_server: HashMap<Endpoint, HopId>,
+    hops: Vec<Hop>,
+    last: Option<(Endpoint, HopId)>,
+    /// A server of which enough is known: most exchanges go where the one before went.
+    last_known: Option<Endpoint>,
+}
+
+impl Topology {
+    /// How many hops are told apart; servers beyond it join the last.
+    pub const HOPS_MAX: usize = 256;
+    /// How many server endpoints are remembered.
+    pub const SERVERS_MAX: usize = 4096;
+    /// How many host names are remembered.
+    pub const NAMES_MAX: usize = 65_536;
+
+    /// Starts with what the user declared.
+    pub fn new(declared: Vec<DeclaredHop>, names: impl IntoIterator<Item = (IpAddr, String)>) -> Self {
+        let mut topology = Self { declared, names: HashMap::new(), ..Self::default() };
+        for (ip, name) in names {
+            topology.handle_name(ip, &name);
+        }
+        topology
+    }
+
+    /// A host name from the capture. The first name of an address stays.
+    pub fn handle_name(&mut self, ip: IpAddr, name: &str) {
+        if self.names.len() < Self::NAMES_MAX
+            && let Some(word) = naming::host_word(name)
+        {
+            self.names.entry(ip).or_insert(word);
+        }
+    }
+
+    /// Gathers what an exchange tells about the parts of its two ends. Cheap once enough is known.
+    pub fn observe_exchange(&mut self, exchange: &Exchange) {
+        let server = exchange.endpoints.server;
+        if self.last_known == Some(server) {
+            return;
+        }
+        if let Some(evidence) = self.evidence_of(server) {
+            evidence.observe_exchange(exchange);
+            if evidence.is_full() {
+                self.last_known = Some(server);
+            }
+        }
+    }
+
+    /// Gathers what a closed flow tells.
+    pub fn observe_flow(&mut self, closed: &FlowClosed) {
+        let Protocol::Tls { view, .. } = &closed.protocol else {
+            return;
+        };
+        if let Some(evidence) = self.evidence_of(closed.endpoints.server) {
+            evidence.observe_tls(view.sni.as_deref());
+        }
+    }
+
+    /// The hop of an exchange, counted; names the hop where it is new.
+    pub fn count_exchange(&mut self, exchange: &Exchange) -> HopId {
+        let transport = match exchange.transport {
+            Transport::Clear => HopTransport::Clear,
+            Transport::Tls(_) => HopTransport::Tls,
+        };
+        let id = self.hop_of(exchange.endpoints, transport);
+        if let Some(hop) = self.hops.get_mut(id.0 as usize) {
+            hop.exchanges += 1;
+        }
+        id
+    }
+
+    /// Counts an S3 call.
+    pub fn count_call(&mut self, id: HopId) {
+        if let Some(hop) = self.hops.get_mut(id.0 as usize) {
+            hop.calls += 1;
+        }
+    }
+
+    /// The hop of a TLS flow that stayed shut, counted; `None` where the flow is no shut TLS flow with application data.
+    pub fn count_shut_flow(&mut self, closed: &FlowClosed) -> Option<HopId> {
+        let Protocol::Tls { shut: Some(_), sealed_bytes: 1.., .. } = &closed.protocol else {
+            return None;
+        };
+        let id = self.hop_of(closed.endpoints, HopTransport::Tls);
+        self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
+        Some(id)
+    }
+
+    /// The hop of a server, where it has been used.
+    pub fn find(&self, server: Endpoint) -> Option<HopId> {
+        self.by_server.get(&server).copied()
+    }
+
+    /// A hop.
+    pub fn hop(&self, id: HopId) -> Option<&Hop> {
+        self.hops.get(id.0 as usize)
+    }
+
+    /// The name of a hop.
+    pub fn name(&self, id: HopId) -> &str {
+        self.hop(id).map_or("", |hop| &hop.name)
+    }
+
+    /// All hops, in order of first sight. [`Hop::upstream`] is set by [`Topology::into_hops`].
+    pub fn hops(&self) -> &[Hop] {
+        &self.hops
+    }
+
+    /// The next hop towards the store: the one whose client is the server of this one.
+    pub fn upstream(&self, id: HopId) -> Option<HopId> {
+        let hop = self.hop(id)?;
+        self.hops.iter().find(|next| next.id != id && self.leads_to(hop, next)).map(|next| next.id)
+    }
+
+    /// The hops nearer the client that lead to this one.
+    pub fn downstream(&self, id: HopId) -> impl Iterator<Item = HopId> + '_ {
+        self.hops.iter().map(|hop| hop.id).filter(move |hop| self.upstream(*hop) == Some(id))
+    }
+
+    /// Ends the run: the hops with their order.
+    pub fn into_hops(self) -> Vec<Hop> {
+        let upstream: Vec<_> = self.hops.iter().map(|hop| self.upstream(hop.id)).collect();
+        self.hops.into_iter().zip(upstream).map(|(hop, upstream)| Hop { upstream, ..hop }).collect()
+    }
+
+    /// Whether the server of `hop` is the client of `next`. On one machine, where all addresses are equal, only the headers of
+    /// the requests on `next` can tell, by the authority that was asked for.
+    fn leads_to(&self, hop: &Hop, next: &Hop) -> bool {
+        let forwarded_from = |server: &Endpoint| {
+            next.servers.iter().filter_map(|next| self.evidence.get(next)).any(|evidence| evidence.forwards_for(server.port))
+        };
+        hop.servers.iter().any(|server| {
+            let same_machine = next.servers.iter().any(|next| next.ip == server.ip);
+            if same_machine {
+                forwarded_from(server)
+            } else {
+                next.clients.contains(&server.ip) && !hop.clients.contains(&server.ip)
+            }
+        })
+    }
+
+    fn evidence_of(&mut self, server: Endpoint) -> Option<&mut Evidence> {
+        if self.evidence.len() >= Self::SERVERS_MAX && !self.evidence.contains_key(&server) {
+            return None;
+        }
+        Some(self.evidence.entry(server).or_default())
+    }
+
+    fn hop_of(&mut self, endpoints: Endpoints, transport: HopTransport) -> HopId {
+        let id = match self.last {
+            Some((server, id)) if server == endpoints.server => id,
+            _ => match self.by_server.get(&endpoints.server) {
+                Some(id) => *id,
+                None => self.add(endpoints, transport),
+            },
+        };
+        self.last = Some((endpoints.server, id));
+        if let Some(hop) = self.hops.get_mut(id.0 as usize) {
+            if hop.transport != transport {
+                hop.transport = HopTransport::Mixed;
+            }
+            if hop.clients.last() != Some(&endpoints.client.ip)
+                && !hop.clients.contains(&endpoints.client.ip)
+                && hop.clients.len() < Hop::CLIENTS_MAX
+            {
+                hop.clients.push(endpoints.client.ip);
+            }
+        }
+        id
+    }
+
+    fn add(&mut self, endpoints: Endpoints, transport: HopTransport) -> HopId {
+        let server = endpoints.server;
+        let declared =
+            self.declared.iter().find(|declared| self.declares(declared, server)).map(|declared| declared.name.clone());
+        let name = match &declared {
+            Some(name) => name.clone(),
+            None => format!("{}-{}", self.client_word(endpoints), self.server_word(server)),
+        };
+        // Several servers behind one name, on the port they share, are one hop: a store of many nodes, a declared list.
+        let same = self.hops.iter().position(|hop| {
+            hop.name == name
+                && (declared.is_some()
+                    || (!hop.declared && hop.transport == transport && hop.servers.iter().any(|have| have.port == server.port)))
+        });
+        let id = match same {
+            Some(index) => self.join(index, server),
+            None if self.hops.len() < Self::HOPS_MAX => {
+                let id = HopId(u32::try_from(self.hops.len()).unwrap_or(u32::MAX));
+                let name = if declared.is_some() { name } else { self.unique(name, server) };
+                self.hops.push(Hop {
+                    id,
+                    name,
+                    servers: vec![server],
+                    clients: Vec::new(),
+                    transport,
+                    exchanges: 0,
+                    calls: 0,
+                    shut_flows: 0,
+                    declared: declared.is_some(),
+                    upstream: None,
+                });
+                id
+            }
+            None => HopId(u32::try_from(self.hops.len().saturating_sub(1)).unwrap_or(u32::MAX)),
+        };
+        if self.by_server.len() < Self::SERVERS_MAX {
+            self.by_server.insert(server, id);
+        }
+        id
+    }
+
+    fn join(&mut self, index: usize, server: Endpoint) -> HopId {
+        let Some(hop) = self.hops.get_mut(index) else {
+            return HopId::default();
+        };
+        if hop.servers.len() < Hop::SERVERS_MAX {
+            hop.servers.push(server);
+        }
+        hop.id
+    }
+
+    fn unique(&self, name: String, server: Endpoint) -> String {
+        let taken = |name: &str| self.hops.iter().any(|hop| hop.name == name);
+        if !taken(&name) {
+            return name;
+        }
+        let with_port = format!("{name}:{}", server.port);
+        if !taken(&with_port) {
+            return with_port;
+        }
+        (2..).map(|number| format!("{with_port}.{number}")).find(|name| !taken(name)).unwrap_or(with_port)
+    }
+
+    fn declares(&self, declared: &DeclaredHop, server: Endpoint) -> bool {
+        declared.servers.iter().any(|(host, ip, port)| {
+            let same_host = match ip.or_else(|| host.parse().ok()) {
+                Some(ip) => ip == server.ip,
+                None => self.names.get(&server.ip).is_some_and(|name| naming::host_word(host).as_ref() == Some(name)),
+            };
+            same_host && port.is_none_or(|port| port == server.port)
+        })
+    }
+
+    fn server_word(&self, server: Endpoint) -> String {
+        self.names
+            .get(&server.ip)
+            .filter(|_| !server.ip.is_loopback())
+            .cloned()
+            .or_else(|| self.evidence.get(&server).and_then(Evidence::server_word))
+            .unwrap_or_else(|| "server".to_owned())
+    }
+
+    /// The part of a client: the host name; the part its address plays as a server; what forwarding headers tell; its program.
+    fn client_word(&self, Endpoints { client, server }: Endpoints) -> String {
+        let elsewhere = !client.ip.is_loopback() && client.ip != server.ip;
+        if elsewhere && let Some(name) = self.names.get(&client.ip) {
+            return name.clone();
+        }
+        let evidence = self.evidence.get(&server);
+        let serves = |(have, other): (&Endpoint, &Evidence)| {
+            let same = if elsewhere { have.ip == client.ip } else { evidence.is_some_and(|own| own.forwards_for(have.port)) };
+            if same && *have != server { other.server_word().map(|word| (*have, word)) } else { None }
+        };
+        // The lowest endpoint, so that the answer does not depend on the order of a hash table.
+        let as_server = self.evidence.iter().filter_map(serves).min().map(|(_, word)| word);
+        as_server.or_else(|| evidence.and_then(|evidence| evidence.client_word(client.ip))).unwrap_or_else(|| "client".to_owned())
+    }
+}

@@ -1,0 +1,76 @@
+//! A hop in clear before a hop in TLS: the store cannot see the weakness.
+
+use crate::hops::{HopId, HopTransport};
+use crate::rules::quote::{counted, list};
+use crate::rules::sight::{Sight, Sights};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::s3::Call;
+
+rule! {
+    /// ## What it reports
+    /// S3 calls in clear on a hop whose server goes on to the store by TLS. That the second hop is TLS can be seen without
+    /// opening it.
+    ///
+    /// ## Why it matters
+    /// The store sees only the TLS connection of the proxy. It accepts customer keys, and a policy that demands
+    /// `aws:SecureTransport` is satisfied, although the client's own leg is readable. Nothing at the store can warn.
+    ///
+    /// ## Example
+    /// Spark → proxy on port 8091 in clear, proxy → store on port 9000 by TLS.
+    ///
+    /// ## What to do
+    /// Serve TLS on the front of the proxy, and close the plain one.
+    "clear-before-tls" Warning since "0.1.0"
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// By the hop's number; hops are few and bounded.
+    hops: Vec<Sights>,
+}
+
+impl Watch for State {
+    fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, _findings: &mut Findings) {
+        if !context.is_clear {
+            return;
+        }
+        let index = context.hop.0 as usize;
+        if index >= self.hops.len() {
+            self.hops.resize_with(index + 1, Sights::default);
+        }
+        if let Some(sights) = self.hops.get_mut(index) {
+            sights.add(Sight::of_request(call.exchange));
+        }
+    }
+
+    fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
+        for (hop, sights) in (0..).map(HopId).zip(&self.hops).filter(|(_, sights)| sights.count > 0) {
+            if let Some(finding) = render(hop, sights, view) {
+                findings.report(finding);
+            }
+        }
+    }
+}
+
+fn render(hop: HopId, sights: &Sights, view: &View<'_>) -> Option<Finding> {
+    let about = view.hops.hop(hop)?;
+    let upstream = view.hops.hop(view.hops.upstream(hop)?)?;
+    if upstream.transport == HopTransport::Clear {
+        return None;
+    }
+    let partly = if upstream.transport == HopTransport::Mixed { "partly " } else { "" };
+    let message = format!(
+        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see that the client's leg is readable.",
+        counted(sights.count, "call", "calls"),
+        about.name,
+        upstream.name
+    );
+    let clients: Vec<String> = about.clients.iter().take(8).map(ToString::to_string).collect();
+    let finding = Finding::new(&RULE, Confidence::Strong, Some(hop), sights.count, message)
+        .about("clients", list(&clients))
+        .about("upstream", upstream.name.clone())
+        .shown_by(sights.evidence())
+        .fixed_by(Fix::tls_on_the_front())
+        .fixed_by(Fix::untested("close the plain front, so that no client can use it by mistake", ""));
+    Some(finding)
+}

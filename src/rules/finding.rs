@@ -1,0 +1,197 @@
+//! Findings: what rules report, always with the frames that show it.
+
+use crate::hops::HopId;
+use crate::model::{ExchangeId, FlowId, Frame};
+use crate::rules::Rule;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Worth changing.
+    Warning,
+    /// A failure, or a secret disclosed.
+    Error,
+}
+
+impl Severity {
+    /// `note`, `warning`, `error`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// How surely a finding holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Other explanations are as good.
+    Possible,
+    /// More likely than not.
+    Likely,
+    /// The wire leaves little room for anything else.
+    Strong,
+    /// The bytes themselves show it, or wire and client log agree.
+    Certain,
+}
+
+impl Confidence {
+    /// `possible`, `likely`, `strong`, `certain`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Strong => "strong",
+            Self::Certain => "certain",
+        }
+    }
+}
+
+/// What a rule reports: calls that belong together (one hop, one client, one kind), counted.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// How bad it is here; by default the rule's own severity.
+    pub severity: Severity,
+    /// How surely it holds.
+    pub confidence: Confidence,
+    /// The hop concerned, where it is one.
+    pub hop: Option<HopId>,
+    /// How many calls (or flows, objects: as the message says) it covers.
+    pub count: u64,
+    /// One or two sentences, without secrets; wire text in it is escaped.
+    pub message: String,
+    /// What it is about: `client`, `bucket`, `key`, … without secrets; wire text is escaped.
+    pub subject: Vec<(&'static str, String)>,
+    /// The steps that lead to the conclusion, where it is one.
+    pub chain: Vec<Step>,
+    /// The frames that show it: the first few and the last. Never empty.
+    pub evidence: Vec<Evidence>,
+    /// What to do about it.
+    pub fixes: Vec<Fix>,
+}
+
+/// One step of a chain.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What was seen, or not seen.
+    pub step: String,
+    /// The frames that show it; empty where the step is an absence.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Where a claim can be looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Frames of the capture.
+    pub frames: Vec<Frame>,
+    /// The flow.
+    pub flow: Option<FlowId>,
+    /// The exchange.
+    pub exchange: Option<ExchangeId>,
+    /// A line of a client log: file and number from 1.
+    pub log_line: Option<(String, u64)>,
+}
+
+/// One way out.
+#[derive(Clone, Debug)]
+pub struct Fix {
+    /// What to do.
+    pub action: String,
+    /// Whether it was tried with real programs and worked.
+    pub tested: bool,
+    /// Its side effect, or what is not known about it.
+    pub note: Option<String>,
+}
+
+/// What the run as a whole shows, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A client refused to send a request.
+    RefusedBeforeTheWire,
+    /// A secret that must never cross in clear did.
+    Leaked,
+    /// Lesser things crossed in clear.
+    Exposed,
+    /// S3 calls were judged and nothing of the above holds.
+    Clean,
+    /// Nothing was there to judge, or it stayed shut.
+    NotJudged,
+}
+
+impl Outcome {
+    /// `refused-before-the-wire`, `leaked`, `exposed`, `clean`, `not-judged`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RefusedBeforeTheWire => "refused-before-the-wire",
+            Self::Leaked => "leaked",
+            Self::Exposed => "exposed",
+            Self::Clean => "clean",
+            Self::NotJudged => "not-judged",
+        }
+    }
+}
+
+/// The one answer of a run.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The worst that holds.
+    pub outcome: Outcome,
+    /// How surely.
+    pub confidence: Confidence,
+    /// One or two sentences.
+    pub message: String,
+    /// The rule that decided it, where one did.
+    pub rule: Option<&'static str>,
+}
+
+impl Finding {
+    /// A finding of a rule with its default severity, about one hop.
+    pub(super) fn new(rule: &'static Rule, confidence: Confidence, hop: Option<HopId>, count: u64, message: String) -> Self {
+        let (subject, chain, evidence, fixes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { rule, severity: rule.severity, confidence, hop, count, message, subject, chain, evidence, fixes }
+    }
+
+    /// With one more thing that it is about.
+    pub(super) fn about(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.subject.push((name, value.into()));
+        self
+    }
+
+    /// With its evidence.
+    pub(super) fn shown_by(mut self, evidence: Vec<Evidence>) -> Self {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    /// With a way out.
+    pub(super) fn fixed_by(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
+        self
+    }
+}
+
+impl Fix {
+    /// A way out that was tried with real programs and worked.
+    pub(super) fn tested(action: &str, note: &str) -> Self {
+        Self { action: action.to_owned(), tested: true, note: Some(note.to_owned()).filter(|note| !note.is_empty()) }
+    }
+
+    /// A way out that follows from what is known, and was not tried.
+    pub(super) fn untested(action: &str, note: &str) -> Self {
+        Self { tested: false, ..Self::tested(action, note) }
+    }
+
+    /// TLS on the server that the clients of this hop talk to: what ends every exposure of the hop.
+    pub(super) fn tls_on_the_front() -> Self {
+        Self::tested(
+            "serve TLS on the endpoint that the clients of this hop use (with Sidekick: --cert and --key on its front)",
+            "",
+        )
+    }
+}

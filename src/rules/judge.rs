@@ -1,0 +1,86 @@
+//! All rules at work on one run: calls in, the findings that were asked for and the verdict out.
+
+use crate::hops::HopId;
+use crate::model::Exchange;
+use crate::rules::verdict::verdict;
+use crate::rules::{Context, Finding, Findings, Rule, Verdict, View, Watch, all};
+use crate::s3::Call;
+
+/// Which findings are wanted. The verdict rests on all rules in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only these rules; all where absent.
+    pub select: Option<Vec<String>>,
+    /// Not these.
+    pub ignore: Vec<String>,
+}
+
+/// The rules of one run.
+pub struct Judge {
+    watches: Vec<Box<dyn Watch>>,
+    findings: Findings,
+    selection: Selection,
+}
+
+/// What the rules came to.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The findings that were asked for, the worst first.
+    pub findings: Vec<Finding>,
+    /// The one answer.
+    pub verdict: Verdict,
+}
+
+impl Judge {
+    /// Starts all rules.
+    pub fn new(selection: Selection) -> Self {
+        Self { watches: all().iter().map(|rule| (rule.start)()).collect(), findings: Findings::default(), selection }
+    }
+
+    /// Tells the rules of a call.
+    pub fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_call(call, context, &mut self.findings);
+        }
+    }
+
+    /// Tells the rules of an exchange that is odd or no S3 call.
+    pub fn handle_exchange(&mut self, exchange: &Exchange, hop: HopId, view: &View<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_exchange(exchange, hop, view, &mut self.findings);
+        }
+    }
+
+    /// What rules raised since the last time, as far as it was asked for.
+    pub fn take_raised(&mut self) -> Vec<Finding> {
+        if self.findings.raised.is_empty() {
+            return Vec::new();
+        }
+        let mut raised = std::mem::take(&mut self.findings.raised);
+        raised.retain(|finding| self.selection.wants(finding.rule));
+        raised
+    }
+
+    /// Ends the run.
+    pub fn finish(mut self, view: &View<'_>) -> Judgement {
+        for watch in &mut self.watches {
+            watch.handle_end(view, &mut self.findings);
+        }
+        let mut findings = self.findings.reported;
+        let place = |rule: &Rule| all().iter().position(|other| other.name == rule.name);
+        findings.sort_by(|a, b| {
+            let worst = (b.severity, b.confidence).cmp(&(a.severity, a.confidence));
+            worst.then_with(|| (place(a.rule), a.hop).cmp(&(place(b.rule), b.hop)))
+        });
+        let verdict = verdict(&findings, view);
+        findings.retain(|finding| self.selection.wants(finding.rule));
+        Judgement { findings, verdict }
+    }
+}
+
+impl Selection {
+    fn wants(&self, rule: &Rule) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == rule.name);
+        self.select.as_deref().is_none_or(named) && !named(&self.ignore)
+    }
+}

@@ -1,0 +1,81 @@
+//! Findings: S3 calls and closed flows in, findings out. One file per rule; a rule keeps bounded state, cannot fail and prints
+//! nothing. Time is capture time.
+
+mod aggregate;
+mod climb;
+mod completeness;
+mod finding;
+mod gaps;
+mod judge;
+mod quote;
+mod rule;
+mod sight;
+mod verdict;
+mod watch;
+
+pub use completeness::Completeness;
+pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
+pub use gaps::{FlowGaps, Gaps};
+pub use judge::{Judge, Judgement, Selection};
+pub use rule::Rule;
+pub use watch::{Context, Findings, ShutFlows, View, Watch};
+
+use rule::{rule, rules};
+
+/// All rules, in the order of the list.
+pub fn all() -> &'static [&'static Rule] {
+    ALL
+}
+
+/// The rule of that name.
+pub fn find(name: &str) -> Option<&'static Rule> {
+    ALL.iter().copied().find(|rule| rule.name == name)
+}
+
+// The order is that of reports among findings that are otherwise equal: what stopped the job, what leaked, what was exposed,
+// what went wrong, and how far the view reached.
+rules! {
+    copy_refused_by_client
+    write_refused_by_client
+    request_refused_by_client
+    sse_refused_by_store
+    sse_c_key_in_clear
+    session_token_in_clear
+    credential_in_clear
+    encryption_context_in_clear
+    kms_key_id_in_clear
+    sse_header_in_clear
+    presigned_url_in_clear
+    signature_in_clear
+    object_bytes_in_clear
+    clear_before_tls
+    unfinished_multipart_upload
+    retry_storm
+    error_response
+    etag_not_md5
+    request_smuggling_suspect
+    capture_incomplete
+    tls_not_decrypted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own_and_a_page_with_four_headings() {
+        for (index, rule) in all().iter().enumerate() {
+            assert!(all().iter().skip(index + 1).all(|other| other.name != rule.name), "{} twice", rule.name);
+            assert!(
+                rule.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                "{}",
+                rule.name
+            );
+            let text = rule.text();
+            let headings: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+            assert_eq!(headings, ["## What it reports", "## Why it matters", "## Example", "## What to do"], "{}", rule.name);
+            assert!(std::ptr::eq(find(rule.name).unwrap(), *rule));
+        }
+        assert!(find("no-such-rule").is_none());
+    }
+}

@@ -1,0 +1,130 @@
+//! What a rule hears, and what it may look up while it thinks.
+
+use std::time::Duration;
+
+use crate::hops::{ClientId, Clients, HopId, HopTransport, Topology};
+use crate::model::{Exchange, Frame, Timestamp};
+use crate::rules::quote::quote_text;
+use crate::rules::{Completeness, Finding, Gaps};
+use crate::s3::Call;
+use crate::s3::client_log::ClientLog;
+
+/// A rule at work. Events come in capture order; every state is bounded.
+pub trait Watch: Send {
+    /// One S3 call that is no health check, joined over its hops where a twin was found.
+    fn handle_call(&mut self, _call: &Call<'_>, _context: &Context<'_>, _findings: &mut Findings) {}
+
+    /// One exchange that is odd or no S3 call. It comes before [`Watch::handle_call`] of the same exchange.
+    fn handle_exchange(&mut self, _exchange: &Exchange, _hop: HopId, _view: &View<'_>, _findings: &mut Findings) {}
+
+    /// The end of the capture: what is found is reported here, and here only.
+    fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings);
+}
+
+/// What stands around a call.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// What else is known.
+    pub view: View<'a>,
+    /// The hop it was seen on.
+    pub hop: HopId,
+    /// Who sent it.
+    pub client: ClientId,
+    /// Whether anybody on the path could read it.
+    pub is_clear: bool,
+    /// The same call on the other hop, where it was joined.
+    pub twin: Option<&'a Call<'a>>,
+    /// Whether the request names any encryption.
+    pub request_encrypted: bool,
+    /// Whether the response names any encryption.
+    pub response_encrypted: bool,
+}
+
+/// What a rule may look up.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The hops so far.
+    pub hops: &'a Topology,
+    /// The clients so far.
+    pub clients: &'a Clients,
+    /// What is missing of whose flows.
+    pub gaps: &'a Gaps,
+    /// What is missing in all.
+    pub completeness: &'a Completeness,
+    /// TLS flows that stayed shut.
+    pub shut: &'a [ShutFlows],
+    /// The clients' own logs, by file.
+    pub logs: &'a [(String, ClientLog)],
+    /// The capture time of the last event.
+    pub now: Timestamp,
+}
+
+/// TLS flows of one hop that stayed shut for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutFlows {
+    /// The hop.
+    pub hop: HopId,
+    /// Why.
+    pub reason: &'static str,
+    /// Flows.
+    pub count: u64,
+    /// Octets of application data that stayed shut.
+    pub sealed_bytes: u64,
+    /// Where the first of them began.
+    pub first: Frame,
+}
+
+impl View<'_> {
+    /// The name of a hop.
+    pub fn hop_name(&self, hop: HopId) -> &str {
+        self.hops.name(hop)
+    }
+
+    /// A client in words: `172.18.0.5 (Hadoop 3.3.4, aws-sdk-java-v1 1.12.262)`. Wire text is escaped.
+    pub fn client_text(&self, id: ClientId) -> String {
+        let Some(client) = self.clients.client(id) else {
+            return "a client".to_owned();
+        };
+        if client.is_rest {
+            return "further clients".to_owned();
+        }
+        let hadoop = client.hadoop.as_deref().map(|version| format!("Hadoop {}, ", quote_text(version)));
+        let version = client.version.as_deref().map(|version| format!(" {}", quote_text(version)));
+        format!("{} ({}{}{})", client.ip, hadoop.unwrap_or_default(), client.sdk.label(), version.unwrap_or_default())
+    }
+
+    /// Whether no other decoded hop leads to this one: what happens upstream is then not told twice.
+    pub fn is_nearest_client(&self, hop: HopId) -> bool {
+        !self.hops.downstream(hop).any(|nearer| self.hops.hop(nearer).is_some_and(|nearer| nearer.calls > 0))
+    }
+
+    /// The next hop towards the store, where it is wholly inside TLS.
+    pub fn upstream_in_tls(&self, hop: HopId) -> Option<HopId> {
+        let upstream = self.hops.upstream(hop)?;
+        (self.hops.hop(upstream)?.transport == HopTransport::Tls).then_some(upstream)
+    }
+
+    /// How long ago that was.
+    pub fn age(&self, then: Timestamp) -> Duration {
+        self.now.since(then)
+    }
+}
+
+/// Where rules put what they find.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub(super) reported: Vec<Finding>,
+    pub(super) raised: Vec<Finding>,
+}
+
+impl Findings {
+    /// Tells those who watch live that something new is wrong. It is reported at the end all the same.
+    pub fn raise(&mut self, finding: Finding) {
+        self.raised.push(finding);
+    }
+
+    /// Reports a finding at the end.
+    pub fn report(&mut self, finding: Finding) {
+        self.reported.push(finding);
+    }
+}
