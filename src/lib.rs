@@ -2,9 +2,12 @@
 
 pub mod analysis;
 pub mod capture;
+pub mod cli;
 pub mod decode;
 pub mod hops;
 pub mod model;
+pub mod pipeline;
+pub mod report;
 pub mod rules;
 pub mod s3;
 pub mod session;

@@ -76,6 +76,13 @@ impl Frames {
         self.count
     }
 
+    /// The same frames with the count that was told of them, where it is greater than what is kept.
+    #[must_use]
+    pub fn with_count(mut self, count: u64) -> Self {
+        self.count = self.count.max(count);
+        self
+    }
+
     /// The kept frames.
     pub fn iter(&self) -> impl Iterator<Item = Frame> + '_ {
         self.first.into_iter().chain(self.rest.iter().copied())

@@ -1,3 +1,16 @@
-//! Recorded sessions and the file formats they are kept in.
+//! Recorded exchanges and their file formats, each read and written in one place; and the keeping of secrets.
 
+mod disguises;
+mod json_text;
+pub mod jsonl;
+mod needles;
 pub mod pcapng;
+mod places;
+pub mod redact;
+pub mod source;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use places::Kind;
+pub use redact::{Redactor, Shown};
+pub use source::Source;

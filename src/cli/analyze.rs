@@ -1,0 +1,252 @@
+//! `hopwire analyze`: captures or sessions in, a report out.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::net::IpAddr;
+
+use clap::{ArgAction, Args};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::analysis::{Analysis, DeclaredHop, Options, Sink, Summary};
+use crate::capture::Input;
+use crate::cli::Outcome as Ended;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
+use crate::cli::output::{self, Output};
+use crate::cli::progress::Progress;
+use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
+use crate::model::Secret;
+use crate::report::{Format, Recorder, Report, Style, render};
+use crate::rules::{Completeness, Outcome};
+use crate::s3::client_log::ClientLog;
+use crate::session::redact::Redactor;
+
+/// The arguments of `analyze`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Captures (pcap, pcapng, also .gz and .zst) or recorded sessions (jsonl); - is stdin; several are one capture
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// A TLS key log (SSLKEYLOGFILE); secrets inside pcapng are used without asking
+    #[arg(long, value_name = "FILE")]
+    keylog: Vec<String>,
+    /// The log of the client (Spark, SDK): its refusals are read as evidence
+    #[arg(long, value_name = "FILE")]
+    client_log: Vec<String>,
+    /// Names a hop by its servers; hops that are not named are inferred
+    #[arg(long, value_name = "NAME=HOST:PORT[,…]", value_parser = parse_hop)]
+    hop: Vec<DeclaredHop>,
+    /// Names an address
+    #[arg(long, value_name = "ADDR=NAME", value_parser = parse_name)]
+    name: Vec<(IpAddr, String)>,
+    /// A base domain of virtual-host style buckets, as in BUCKET.s3.example.org
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Vec<String>,
+    /// How to report [default: table, or by the suffix of -o]
+    #[arg(long, value_enum)]
+    format: Option<FormatName>,
+    /// Writes the report to a file that only you can read
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<String>,
+    /// Reports these rules only
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',', value_parser = parse_rule)]
+    select: Vec<String>,
+    /// Leaves these rules out
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',', value_parser = parse_rule)]
+    ignore: Vec<String>,
+    /// Exits with 1 if a finding is at least this bad
+    #[arg(long, value_enum, default_value_t = Limit::Warning)]
+    fail_on: Limit,
+    /// Shows secrets as they were on the wire
+    #[arg(long)]
+    show_secrets: bool,
+    /// Exits with 3 if anything was lost or stayed shut
+    #[arg(long)]
+    strict: bool,
+    /// Threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// A bound for memory, as in 512M
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_memory: Option<u64>,
+    /// Shows nothing but the report and errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Shows every finding in full
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+    /// Colours the table
+    #[arg(long, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    color: When,
+}
+
+type Out = Box<dyn Write + Send>;
+
+/// Runs the analysis and reports.
+pub(super) fn run(arguments: Arguments) -> Ended {
+    let format = arguments.rendered_format()?;
+    let options = arguments.options()?;
+    let secrets = arguments.secrets()?;
+    let redactor = arguments.redactor()?;
+    let inputs = inputs::open(&arguments.files)?;
+    let Output { name, stream } = output::open(arguments.output.as_deref(), &arguments.files)?;
+    let analysis = Analysis::new(options);
+    let analyze = |recorder: &mut Recorder<Out>| {
+        let mut sink = Progress::new(recorder, arguments.quiet);
+        match inputs {
+            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink),
+            Inputs::Packets(files) => analyze_packets(files, secrets, &arguments, analysis, &mut sink),
+        }
+    };
+    let (ran, written) = match format {
+        Some(format) => {
+            let mut recorder = Recorder::new(redactor);
+            let ran = analyze(&mut recorder)?;
+            let written = write_report(format, &arguments, &ran, recorder.redactor(), stream);
+            (ran, written)
+        }
+        None => {
+            let mut recorder = Recorder::writing(redactor, stream);
+            let ran = analyze(&mut recorder)?;
+            let written = recorder.finish(&ran.sources, &ran.summary);
+            (ran, written)
+        }
+    };
+    written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
+    conclude(&arguments, &ran.summary)
+}
+
+/// Decodes packets and runs what comes out through the analysis.
+fn analyze_packets(
+    files: Vec<Input>,
+    secrets: Vec<Secret>,
+    arguments: &Arguments,
+    analysis: Analysis,
+    sink: &mut dyn Sink,
+) -> Result<Ran, Failure> {
+    let _ = (files, secrets, arguments.threads, arguments.max_memory, analysis, sink);
+    Err(Failure::usage("packets cannot be decoded by this build", "give a session (jsonl)"))
+}
+
+impl Arguments {
+    /// The format to render, or `None` for a session.
+    fn rendered_format(&self) -> Result<Option<Format>, Failure> {
+        let by_suffix = || self.output.as_deref().and_then(FormatName::of_suffix);
+        let format = self.format.or_else(by_suffix).unwrap_or(FormatName::Table);
+        format.rendered().map_err(|name| {
+            Failure::usage(format!("the format {name} is not available yet"), "use json, or jsonl for every exchange")
+        })
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let mut client_logs = Vec::new();
+        for path in &self.client_log {
+            let log = ClientLog::read(inputs::open_text(path, "client log")?);
+            let log = log.map_err(|error| {
+                Failure::unreadable(error, format!("cannot read the client log {path}"), "give the log as text")
+            })?;
+            client_logs.push((path.clone(), log));
+        }
+        Ok(Options {
+            domains: self.domain.clone(),
+            hops: self.hop.clone(),
+            names: self.name.clone(),
+            select: (!self.select.is_empty()).then(|| self.select.clone()),
+            ignore: self.ignore.clone(),
+            client_logs,
+        })
+    }
+
+    fn secrets(&self) -> Result<Vec<Secret>, Failure> {
+        self.keylog.iter().map(|path| inputs::read_whole(path, "key log").map(Secret::new)).collect()
+    }
+
+    fn redactor(&self) -> Result<Redactor, Failure> {
+        if self.show_secrets {
+            return Ok(Redactor::showing_secrets());
+        }
+        let mut salt = [0; 32];
+        let filled = SystemRandom::new().fill(&mut salt);
+        filled.map_err(|_| {
+            Failure::unreadable(anyhow::anyhow!("the system gives none"), "cannot get random numbers", "try again")
+        })?;
+        Ok(Redactor::new(salt))
+    }
+
+    fn style(&self) -> Style {
+        let colour = match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                self.output.is_none()
+                    && io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        };
+        Style { colour, verbose: self.verbose > 0, fail_on: self.fail_on.severity() }
+    }
+}
+
+fn write_report(format: Format, arguments: &Arguments, ran: &Ran, redactor: &Redactor, stream: Out) -> io::Result<()> {
+    let mut out = io::BufWriter::with_capacity(64 << 10, stream);
+    let report = Report { sources: &ran.sources, summary: &ran.summary, redactor };
+    render(format, &report, arguments.style(), &mut out)?;
+    out.flush()
+}
+
+/// The exit code, and why nothing could be judged where that is so.
+fn conclude(arguments: &Arguments, summary: &Summary) -> Ended {
+    let calls: u64 = summary.hops.iter().map(|hop| hop.calls).sum();
+    let limit = arguments.fail_on.severity();
+    let failed = limit.is_some_and(|limit| summary.findings.iter().any(|finding| finding.severity >= limit));
+    let blind = summary.verdict.outcome == Outcome::NotJudged;
+    if failed && !blind {
+        return Ok(Exit::Findings);
+    }
+    if blind || calls == 0 && summary.verdict.outcome != Outcome::RefusedBeforeTheWire {
+        let (what, help) = why_not_judged(&summary.completeness);
+        return Err(Failure::not_judged(what, help));
+    }
+    match lost(&summary.completeness) {
+        Some(lost) if arguments.strict => Err(Failure::not_judged(
+            format!("the view was not complete: {lost}"),
+            "capture again with larger buffers, a full snap length and the TLS secrets, or leave out --strict",
+        )),
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn why_not_judged(view: &Completeness) -> (String, &'static str) {
+    let shut: u64 = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
+    if shut > 0 {
+        let reasons =
+            view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ");
+        let what = format!("no S3 call was decoded, and {shut} TLS connections stayed shut ({reasons})");
+        return (what, "give the key log of one end with --keylog FILE (SSLKEYLOGFILE), recorded in the same run as the capture");
+    }
+    if view.exchanges > 0 {
+        return (
+            format!("none of {} HTTP exchanges is an S3 call", view.exchanges),
+            "check that the capture covers the S3 ports; give --domain for bucket names in host names",
+        );
+    }
+    if view.packets > 0 && view.packets == view.packets_undecodable {
+        return (
+            format!("none of {} packets could be decoded", view.packets),
+            "capture on another interface, or with another link type",
+        );
+    }
+    ("no HTTP exchange was found".to_owned(), "check the capture filter, the interface, and that the job ran while capturing")
+}
+
+fn lost(view: &Completeness) -> Option<String> {
+    let shut = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
+    let all = [
+        (view.packets_dropped, "packets dropped while capturing"),
+        (view.packets_truncated, "packets cut short"),
+        (view.stream_bytes_missing, "octets missing in streams"),
+        (view.flows_without_start, "connections that began before the capture"),
+        (shut, "TLS connections that stayed shut"),
+    ];
+    let lost: Vec<_> = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    (!lost.is_empty()).then(|| lost.join(", "))
+}

@@ -1,0 +1,253 @@
+//! Inputs: files and stdin, opened and told apart by their first bytes.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crate::analysis::{Analysis, Counts, Sink, Summary};
+use crate::capture::{Input, Kind, ReadAt, sniff};
+use crate::cli::failure::{Failure, say};
+use crate::model::{Event, Exchange, FlowId, Frame, Frames, Loss, Timestamp};
+use crate::session::jsonl::{ReadError, Reader, Record, Totals};
+use crate::session::source::Source;
+
+/// What was given: captures, or sessions.
+pub(super) enum Inputs {
+    /// Files of packets.
+    Packets(Vec<Input>),
+    /// Recorded exchanges.
+    Sessions(Vec<Session>),
+}
+
+/// A session to read.
+pub(super) struct Session {
+    name: String,
+    reader: Reader<BufReader<Box<dyn Read + Send>>>,
+    next: Option<Record>,
+    sources: Vec<Source>,
+    totals: Totals,
+    /// Added to flow numbers, so that those of several sessions differ.
+    flows_before: u64,
+}
+
+/// What an analysis gives.
+pub(super) struct Ran {
+    pub(super) summary: Summary,
+    pub(super) sources: Vec<Source>,
+}
+
+/// Opens everything that was named.
+pub(super) fn open(names: &[String]) -> Result<Inputs, Failure> {
+    if names.iter().filter(|name| *name == "-").count() > 1 {
+        return Err(Failure::usage("stdin is named twice", "name - only once"));
+    }
+    let mut packets = Vec::new();
+    let mut sessions = Vec::new();
+    for name in names {
+        let (kind, input) = open_one(name)?;
+        if kind == Kind::JsonLines {
+            sessions.push(Session::new(input));
+        } else {
+            packets.push(input);
+        }
+    }
+    match (packets.is_empty(), sessions.is_empty()) {
+        (false, false) => Err(Failure::usage("captures and recorded sessions are mixed", "analyze them in separate runs")),
+        (true, _) => Ok(Inputs::Sessions(sessions)),
+        (false, true) => Ok(Inputs::Packets(packets)),
+    }
+}
+
+/// Reads a small text file that a flag names, such as a key log.
+pub(super) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(WHOLE_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|error| Failure::unreadable(error, format!("cannot read the {what} {path}"), CHECK_FILE))?;
+    Ok(bytes)
+}
+
+/// Opens a file that a flag names, to read it piece by piece.
+pub(super) fn open_text(path: &str, what: &str) -> Result<impl Read + use<>, Failure> {
+    File::open(path)
+        .map(BufReader::new)
+        .map_err(|error| Failure::unreadable(error, format!("cannot read the {what} {path}"), CHECK_FILE))
+}
+
+/// Runs sessions through the analysis, in the order of their times.
+pub(super) fn analyze_sessions(mut sessions: Vec<Session>, mut analysis: Analysis, sink: &mut dyn Sink) -> Result<Ran, Failure> {
+    for session in &mut sessions {
+        session.advance()?;
+    }
+    let mut flows_max = 0;
+    while let Some((index, session)) = earliest(&mut sessions) {
+        let Some(record) = session.next.take() else { break };
+        if session.flows_before == 0 && index > 0 {
+            session.flows_before = flows_max;
+        }
+        let flow = match record {
+            Record::Exchange(recorded) => {
+                let exchange = session.place(index, recorded.exchange);
+                let flow = exchange.id.flow.0;
+                analysis.handle_event(Event::Exchange(Box::new(exchange)), sink);
+                flow
+            }
+            Record::Loss(loss) => {
+                let loss = session.place_loss(index, loss);
+                let flow = loss.flow.map_or(0, |flow| flow.0);
+                analysis.handle_event(Event::Lost(loss), sink);
+                flow
+            }
+            Record::Source(_) | Record::Summary(_) => 0,
+        };
+        flows_max = flows_max.max(flow);
+        session.advance()?;
+    }
+    analysis.handle_counts(&counts(&sessions));
+    let summary = analysis.finish(sink);
+    Ok(Ran { summary, sources: sessions.into_iter().flat_map(Session::into_sources).collect() })
+}
+
+impl Session {
+    fn new(input: Input) -> Self {
+        Self {
+            name: input.name,
+            reader: Reader::new(BufReader::with_capacity(1 << 20, input.stream)),
+            next: None,
+            sources: Vec::new(),
+            totals: Totals::default(),
+            flows_before: 0,
+        }
+    }
+
+    /// Reads on to the next exchange or loss.
+    fn advance(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.reader.read().map_err(|error| self.failure(error))? {
+                Some(Record::Source(source)) => self.sources.push(source),
+                Some(Record::Summary(totals)) => self.totals = totals,
+                next => {
+                    if next.is_none() && self.reader.is_torn() {
+                        say(format_args!(
+                            "warning: {}: its last line {} is cut; what is before it was read",
+                            self.name,
+                            self.reader.line()
+                        ));
+                    }
+                    self.next = next;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        match self.next.as_ref()? {
+            Record::Exchange(recorded) => Some(recorded.exchange.request.start),
+            Record::Loss(loss) => Some(loss.stamp.at),
+            Record::Source(_) | Record::Summary(_) => None,
+        }
+    }
+
+    fn failure(&self, error: ReadError) -> Failure {
+        Failure::unreadable(error, format!("cannot read {}", self.name), "a session is written by hopwire with --format jsonl")
+    }
+
+    /// Keeps apart the flows and files of several sessions.
+    fn place(&self, index: usize, mut exchange: Exchange) -> Exchange {
+        exchange.id.flow = FlowId(exchange.id.flow.0 + self.flows_before);
+        if index > 0 {
+            let file = u16::try_from(index).unwrap_or(u16::MAX);
+            let place = |frames: &Frames| {
+                frames.iter().map(|frame| Frame::new(file, frame.number())).collect::<Frames>().with_count(frames.count())
+            };
+            exchange.request.frames = place(&exchange.request.frames);
+            if let crate::model::Outcome::Answered(response) = &mut exchange.outcome {
+                response.frames = place(&response.frames);
+            }
+        }
+        exchange
+    }
+
+    fn place_loss(&self, index: usize, mut loss: Loss) -> Loss {
+        loss.flow = loss.flow.map(|flow| FlowId(flow.0 + self.flows_before));
+        if index > 0 {
+            loss.stamp.frame = Frame::new(u16::try_from(index).unwrap_or(u16::MAX), loss.stamp.frame.number());
+        }
+        loss
+    }
+
+    /// The captures that the session was recorded from, or the session itself.
+    fn into_sources(self) -> Vec<Source> {
+        if self.sources.is_empty() {
+            vec![Source { file: self.name, format: "jsonl".to_owned(), ..Source::default() }]
+        } else {
+            self.sources
+        }
+    }
+}
+
+fn earliest(sessions: &mut [Session]) -> Option<(usize, &mut Session)> {
+    sessions.iter_mut().enumerate().filter(|(_, session)| session.next.is_some()).min_by_key(|(_, session)| session.at())
+}
+
+fn counts(sessions: &[Session]) -> Counts {
+    let sum = |count: fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.totals)).sum();
+    Counts {
+        packets: sum(|totals| totals.packets),
+        packets_truncated: sum(|totals| totals.packets_truncated),
+        packets_undecodable: sum(|totals| totals.packets_undecodable),
+        packets_dropped: sum(|totals| totals.packets_dropped),
+    }
+}
+
+fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
+    let cannot = |error: io::Error| Failure::unreadable(error, format!("cannot read {name}"), CHECK_FILE);
+    if name == "-" {
+        let mut stdin = BufReader::with_capacity(SNIFF_BYTES, io::stdin());
+        let first = stdin.fill_buf().map_err(cannot)?.to_vec();
+        return Ok((sniff_input(&first), Input { name: name.to_owned(), stream: Box::new(stdin), positioned: None }));
+    }
+    let mut file = File::open(name).map_err(cannot)?;
+    let metadata = file.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
+        let error = anyhow::anyhow!("it is a directory");
+        return Err(Failure::unreadable(
+            error,
+            format!("cannot read {name}"),
+            format!("name the files in it, as in {}/*.pcapng", name.trim_end_matches('/')),
+        ));
+    }
+    let mut first = Vec::with_capacity(SNIFF_BYTES);
+    file.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut first).map_err(cannot)?;
+    let kind = sniff_input(&first);
+    let positioned = match metadata.is_file() {
+        true => Some(Arc::new(Positioned(file.try_clone().map_err(cannot)?)) as Arc<dyn ReadAt>),
+        false => None,
+    };
+    Ok((kind, Input { name: name.to_owned(), stream: Box::new(Cursor::new(first).chain(file)), positioned }))
+}
+
+/// A session of a single line looks like one JSON document.
+fn sniff_input(first: &[u8]) -> Kind {
+    match sniff(first) {
+        Kind::Json if first.starts_with(b"{\"type\":") => Kind::JsonLines,
+        kind => kind,
+    }
+}
+
+/// A file that is read anywhere.
+struct Positioned(File);
+
+impl ReadAt for Positioned {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+}
+
+const CHECK_FILE: &str = "check the name, and that you may read it";
+/// Enough to tell what a file is.
+const SNIFF_BYTES: usize = 4096;
+/// Key logs are far smaller; what is larger is something else.
+const WHOLE_BYTES_MAX: u64 = 256 << 20;

@@ -1,0 +1,62 @@
+//! The command line: arguments in, an exit code out. Here files are opened and results printed.
+
+mod analyze;
+mod failure;
+mod inputs;
+mod output;
+mod progress;
+mod rules;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::failure::{Exit, Failure};
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
+    };
+    outcome.unwrap_or_else(|failure| failure.tell()).into()
+}
+
+/// Makes S3 traffic over proxies visible and provable.
+#[derive(Parser)]
+#[command(name = "hopwire", version, about, max_term_width = 100, after_help = EXITS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What happened on the wire, what leaked, what was refused and why
+    Analyze(analyze::Arguments),
+    /// The rule list, or one rule's page
+    Rules(rules::Arguments),
+}
+
+const EXITS: &str = "\
+Exit codes:
+  0  ran, nothing at or above --fail-on
+  1  findings at or above it
+  2  wrong usage
+  3  could not judge: nothing S3-like decoded, no keys for the TLS connections, packets lost under --strict
+  4  input unreadable, output not writable";
+
+/// What a subcommand gives back.
+type Outcome = Result<Exit, Failure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

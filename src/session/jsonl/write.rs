@@ -1,0 +1,346 @@
+//! Exchanges and losses in, lines of JSON out.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::model::HeaderName;
+use crate::model::{Body, Exchange, ExchangeId, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, Transport};
+use crate::s3::Call;
+use crate::session::json_text::JsonText;
+use crate::session::jsonl::call::write_call;
+use crate::session::redact::Redactor;
+
+/// Writes a session. Lines are collected and handed on in blocks.
+pub struct Writer<W: Write> {
+    out: W,
+    json: JsonText,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes to `out`, which needs no buffer of its own.
+    pub fn new(out: W) -> Self {
+        Self { out, json: JsonText::default() }
+    }
+
+    /// Writes one exchange with what is known of it.
+    pub fn write_exchange(
+        &mut self,
+        exchange: &Exchange,
+        call: Option<&Call<'_>>,
+        hop: &str,
+        trace: Option<ExchangeId>,
+        redactor: &Redactor,
+    ) -> io::Result<()> {
+        let json = &mut self.json;
+        begin(json, "exchange");
+        json.key("id");
+        json.display(exchange.id);
+        json.key("flow");
+        json.number(exchange.id.flow.0);
+        json.key("hop");
+        json.string(hop);
+        json.key("client");
+        json.display(exchange.endpoints.client);
+        json.key("server");
+        json.display(exchange.endpoints.server);
+        write_transport(json, &exchange.transport, redactor);
+        write_times(json, exchange);
+        write_request(json, exchange, call, redactor);
+        json.key("interim");
+        json.open(b'[');
+        for interim in &exchange.interim {
+            json.open(b'{');
+            json.key("status");
+            json.number(interim.status.into());
+            json.key("time");
+            json.time(interim.at);
+            json.close(b'}');
+        }
+        json.close(b']');
+        json.key("response");
+        match exchange.response() {
+            Some(response) => write_response(json, response, call, redactor),
+            None => json.null(),
+        }
+        write_outcome(json, &exchange.outcome);
+        json.key("s3");
+        match call {
+            Some(call) => write_call(json, call, redactor),
+            None => json.null(),
+        }
+        json.key("trace");
+        match trace {
+            Some(trace) => json.display(trace),
+            None => json.null(),
+        }
+        json.key("anomalies");
+        json.open(b'[');
+        for anomaly in &exchange.anomalies {
+            json.string(anomaly.name());
+        }
+        json.close(b']');
+        self.end()
+    }
+
+    /// Writes something that was not decoded.
+    pub fn write_loss(&mut self, loss: &Loss) -> io::Result<()> {
+        let json = &mut self.json;
+        begin(json, "loss");
+        json.key("reason");
+        json.string(loss.reason.label());
+        json.key("flow");
+        optional_number(json, loss.flow.map(|flow| flow.0));
+        json.key("bytes");
+        json.number(loss.bytes);
+        json.key("time");
+        json.time(loss.stamp.at);
+        json.key("file");
+        json.number(loss.stamp.frame.file().into());
+        json.key("frame");
+        json.number(loss.stamp.frame.number());
+        self.end()
+    }
+
+    /// Writes a record of another type: `record` becomes the members after `type`. It must serialise as an object.
+    pub fn write_record(&mut self, kind: &'static str, record: &impl Serialize) -> io::Result<()> {
+        let object = serde_json::to_vec(record)?;
+        begin(&mut self.json, kind);
+        if let Some(members) = object.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"))
+            && !members.is_empty()
+        {
+            self.json.raw(members);
+        }
+        self.end()
+    }
+
+    /// Hands everything on and gives the output back.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(self.json.text())?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.json.close(b'}');
+        self.json.line_end();
+        if self.json.text().len() >= BLOCK_BYTES {
+            self.out.write_all(self.json.text())?;
+            self.json.clear();
+        }
+        Ok(())
+    }
+}
+
+fn begin(json: &mut JsonText, kind: &'static str) {
+    json.open(b'{');
+    json.key("type");
+    json.string(kind);
+}
+
+fn write_transport(json: &mut JsonText, transport: &Transport, redactor: &Redactor) {
+    json.key("transport");
+    json.string(transport.label());
+    if let Transport::Tls(view) = transport {
+        json.key("tls");
+        json.open(b'{');
+        json.key("suite");
+        optional_number(json, view.suite.map(u64::from));
+        for (name, text) in [("sni", &view.sni), ("alpn", &view.alpn)] {
+            json.key(name);
+            match text {
+                Some(text) => json.string(&redactor.scrub_text(text)),
+                None => json.null(),
+            }
+        }
+        json.key("skipped");
+        json.boolean(view.skipped);
+        json.close(b'}');
+    }
+}
+
+fn write_times(json: &mut JsonText, exchange: &Exchange) {
+    let response = exchange.response();
+    json.key("time");
+    json.open(b'{');
+    json.key("start");
+    json.time(exchange.request.start);
+    json.key("request_end");
+    optional_time(json, exchange.request.end);
+    json.key("first_byte");
+    optional_time(json, response.map(|response| response.start));
+    json.key("end");
+    optional_time(json, response.and_then(|response| response.end));
+    json.close(b'}');
+}
+
+fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_>>, redactor: &Redactor) {
+    let request = &exchange.request;
+    json.key("request");
+    json.open(b'{');
+    json.key("method");
+    json.bytes(request.method());
+    json.key("target");
+    json.bytes(&redactor.target(request.target()));
+    json.key("host");
+    match request.headers.get(HeaderName::Host) {
+        Some(host) => json.bytes(&redactor.scrub(host)),
+        None => json.null(),
+    }
+    json.key("version");
+    json.string(request.version.label());
+    write_headers(json, "headers", &request.headers, redactor);
+    // Bodies of requests are kept out: they are the users' data. The few that rules read are small and S3's own.
+    let shown = call.is_some_and(|call| {
+        call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload")
+    });
+    write_body(json, &request.body, shown, redactor);
+    write_frames(json, &request.frames);
+    json.close(b'}');
+}
+
+fn write_response(json: &mut JsonText, response: &Response, call: Option<&Call<'_>>, redactor: &Redactor) {
+    json.open(b'{');
+    json.key("status");
+    json.number(response.status.into());
+    json.key("reason");
+    json.bytes(&redactor.scrub(response.reason()));
+    json.key("version");
+    json.string(response.version.label());
+    write_headers(json, "headers", &response.headers, redactor);
+    let object = call.is_none_or(|call| matches!(call.operation.name(), "GetObject" | "SelectObjectContent"));
+    write_body(json, &response.body, !object || response.status >= 300, redactor);
+    write_frames(json, &response.frames);
+    json.close(b'}');
+}
+
+fn write_headers(json: &mut JsonText, name: &'static str, headers: &Headers, redactor: &Redactor) {
+    json.key(name);
+    json.open(b'[');
+    for (known, name, value) in headers.known() {
+        json.open(b'[');
+        json.bytes(name);
+        json.shown(&redactor.header(known, name, value));
+        json.close(b']');
+    }
+    json.close(b']');
+}
+
+fn write_body(json: &mut JsonText, body: &Body, shown: bool, redactor: &Redactor) {
+    json.key("body");
+    json.open(b'{');
+    json.key("length");
+    json.number(body.length);
+    json.key("missing");
+    json.number(body.missing_bytes());
+    json.key("sha256");
+    match &body.sha256 {
+        Some(digest) => json.display(Hex(digest)),
+        None => json.null(),
+    }
+    json.key("complete");
+    json.boolean(body.complete);
+    json.key("framing");
+    json.string(framing_label(body.framing));
+    if let Framing::Length(declared) = body.framing {
+        json.key("declared");
+        json.number(declared);
+    }
+    if !body.missing.is_empty() {
+        json.key("missing_ranges");
+        json.open(b'[');
+        for range in &body.missing {
+            json.open(b'[');
+            json.number(range.start);
+            json.number(range.end);
+            json.close(b']');
+        }
+        json.close(b']');
+    }
+    if !body.trailers.is_empty() {
+        write_headers(json, "trailers", &body.trailers, redactor);
+    }
+    if shown && !body.kept.is_empty() {
+        let kept = body.kept.get(..KEPT_BYTES_MAX).unwrap_or(&body.kept);
+        json.key("kept");
+        json.bytes(&redactor.body(kept));
+    }
+    json.close(b'}');
+}
+
+/// Frame numbers; the files they are in stand beside them only where there are several.
+fn write_frames(json: &mut JsonText, frames: &Frames) {
+    json.key("frames");
+    json.open(b'[');
+    for frame in frames.iter().filter(|frame| frame.number() > 0) {
+        json.number(frame.number());
+    }
+    json.close(b']');
+    if frames.iter().any(|frame| frame.file() > 0) {
+        json.key("files");
+        json.open(b'[');
+        for frame in frames.iter().filter(|frame| frame.number() > 0) {
+            json.number(frame.file().into());
+        }
+        json.close(b']');
+    }
+    if frames.count() > Frames::KEPT_MAX as u64 {
+        json.key("frames_count");
+        json.number(frames.count());
+    }
+}
+
+fn write_outcome(json: &mut JsonText, outcome: &Outcome) {
+    let (label, by) = match outcome {
+        Outcome::Answered(_) => ("answered", None),
+        Outcome::ClosedEarly { by } => ("closed-early", Some(*by)),
+        Outcome::Reset { by } => ("reset", Some(*by)),
+        Outcome::Unanswered => ("unanswered", None),
+    };
+    json.key("outcome");
+    json.string(label);
+    if let Some(by) = by {
+        json.key("by");
+        json.string(match by {
+            Side::Client => "client",
+            Side::Server => "server",
+        });
+    }
+}
+
+fn optional_number(json: &mut JsonText, value: Option<u64>) {
+    match value {
+        Some(value) => json.number(value),
+        None => json.null(),
+    }
+}
+
+fn optional_time(json: &mut JsonText, time: Option<Timestamp>) {
+    match time {
+        Some(time) => json.time(time),
+        None => json.null(),
+    }
+}
+
+const fn framing_label(framing: Framing) -> &'static str {
+    match framing {
+        Framing::None => "none",
+        Framing::Length(_) => "length",
+        Framing::Chunked => "chunked",
+        Framing::UntilClose => "until-close",
+        Framing::Tunnel => "tunnel",
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Lines are handed on in blocks of about this size.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Octets of a kept body that a line shows: enough for error answers, upload ids and credentials.
+const KEPT_BYTES_MAX: usize = 4 << 10;

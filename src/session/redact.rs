@@ -1,0 +1,357 @@
+//! Keeps secrets out of every output: exchanges go in to be learnt from, texts go in and come out without secrets.
+//!
+//! A secret is found in two ways. By name: headers, query parameters and body fields that hold secrets by their definition.
+//! By value: what was learnt by name is looked for in every other text, also in its URL, base64, hexadecimal, JSON and XML forms.
+//! In its place stands a keyed digest (HMAC-SHA256, with a key that is new in every run): equal secrets can be recognised
+//! within one run, and none can be guessed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::model::{Exchange, HeaderName, Headers};
+use crate::session::disguises::disguises;
+use crate::session::needles::{NEEDLE_BYTES_MIN, Needles};
+use crate::session::places::{self, Kind, Place};
+
+/// Replaces secrets in texts. It has no `Debug`, since it remembers them.
+pub struct Redactor {
+    opened: bool,
+    mac: Hmac<Sha256>,
+    learnt: HashMap<Box<[u8]>, u32>,
+    marks: Vec<(Kind, String)>,
+    needles: Needles,
+    places: Vec<Place>,
+}
+
+/// A value as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// As sent, but for placeholders in it.
+    Text(Cow<'a, [u8]>),
+    /// All of it was secret.
+    Redacted {
+        /// The kind's label.
+        kind: &'static str,
+        /// The keyed digest.
+        id: Cow<'a, str>,
+    },
+}
+
+impl Redactor {
+    /// A redactor whose digests are keyed with `salt`: random in a run, fixed in a test.
+    pub fn new(salt: [u8; 32]) -> Self {
+        let mut key = [0; 64];
+        for (to, from) in key.iter_mut().zip(salt) {
+            *to = from;
+        }
+        Self {
+            opened: false,
+            mac: Hmac::new(&key.into()),
+            learnt: HashMap::new(),
+            marks: Vec::new(),
+            needles: Needles::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// A redactor that shows everything, for `--show-secrets`.
+    pub fn showing_secrets() -> Self {
+        Self { opened: true, ..Self::new([0; 32]) }
+    }
+
+    /// Remembers the lasting secrets of an exchange, to recognise them elsewhere.
+    pub fn learn(&mut self, exchange: &Exchange) {
+        if self.opened {
+            return;
+        }
+        let mut places = std::mem::take(&mut self.places);
+        places::in_url(exchange.request.target(), &mut places);
+        self.learn_places(exchange.request.target(), &mut places);
+        self.learn_headers(&exchange.request.headers, &mut places);
+        self.learn_body(&exchange.request.body.kept, &mut places);
+        if let Some(response) = exchange.response() {
+            self.learn_headers(&response.headers, &mut places);
+            self.learn_body(&response.body.kept, &mut places);
+        }
+        self.places = places;
+    }
+
+    /// A header value as it may be shown.
+    pub fn header<'a>(&self, known: HeaderName, name: &[u8], value: &'a [u8]) -> Shown<'a> {
+        if self.opened {
+            return Shown::Text(Cow::Borrowed(value));
+        }
+        if !places::may_hold_secret(known) {
+            return Shown::Text(self.scrub(value));
+        }
+        let mut found = Vec::new();
+        places::in_header(known, name, value, &mut found);
+        match found.as_slice() {
+            [Place { range, kind }] if range.start == 0 && range.end == value.len() => self.whole(*kind, value),
+            _ => Shown::Text(self.censor(value, &found)),
+        }
+    }
+
+    /// A request target, or another URL, as it may be shown.
+    pub fn target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.opened {
+            return Cow::Borrowed(target);
+        }
+        let mut found = Vec::new();
+        places::in_url(target, &mut found);
+        self.censor(target, &found)
+    }
+
+    /// A kept body as it may be shown.
+    pub fn body<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.opened {
+            return Cow::Borrowed(body);
+        }
+        let mut found = Vec::new();
+        places::in_body(body, &mut found);
+        self.censor(body, &found)
+    }
+
+    /// Any other text as it may be shown: the secrets learnt so far are replaced in it.
+    pub fn scrub<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.opened || text.len() < NEEDLE_BYTES_MIN || self.needles.find(text, 0).is_none() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = Vec::with_capacity(text.len());
+        self.scrub_into(text, &mut out);
+        Cow::Owned(out)
+    }
+
+    /// [`Redactor::scrub`] for text.
+    pub fn scrub_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.scrub(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
+    fn whole<'a>(&self, kind: Kind, value: &'a [u8]) -> Shown<'a> {
+        match parse_placeholder(value) {
+            Some((kind, id)) => Shown::Redacted { kind, id: Cow::Borrowed(id) },
+            None => Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(value)) },
+        }
+    }
+
+    /// Replaces the named places, and in what is left the learnt values.
+    fn censor<'a>(&self, text: &'a [u8], places: &[Place]) -> Cow<'a, [u8]> {
+        if places.is_empty() {
+            return self.scrub(text);
+        }
+        let mut out = Vec::with_capacity(text.len());
+        let mut at = 0;
+        for Place { range, kind } in places {
+            self.scrub_into(text.get(at..range.start).unwrap_or_default(), &mut out);
+            let value = text.get(range.clone()).unwrap_or_default();
+            match parse_placeholder(value) {
+                Some(_) => out.extend_from_slice(value),
+                None => out.extend_from_slice(placeholder(kind.label(), &self.id(value)).as_bytes()),
+            }
+            at = range.end;
+        }
+        self.scrub_into(text.get(at..).unwrap_or_default(), &mut out);
+        Cow::Owned(out)
+    }
+
+    fn scrub_into(&self, text: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        while let Some(hit) = self.needles.find(text, at) {
+            out.extend_from_slice(text.get(at..hit.start).unwrap_or_default());
+            if let Some((kind, id)) = self.marks.get(hit.mark as usize) {
+                out.extend_from_slice(placeholder(kind.label(), id).as_bytes());
+            }
+            at = hit.end;
+        }
+        out.extend_from_slice(text.get(at..).unwrap_or_default());
+    }
+
+    fn id(&self, value: &[u8]) -> String {
+        if let Some((_, id)) = self.learnt.get(value).and_then(|mark| self.marks.get(*mark as usize)) {
+            return id.clone();
+        }
+        let mut mac = self.mac.clone();
+        mac.update(value);
+        mac.finalize().into_bytes().iter().take(ID_BYTES).fold(String::with_capacity(ID_BYTES * 2), |mut id, byte| {
+            id.extend([byte >> 4, byte & 15].iter().filter_map(|nibble| char::from_digit(u32::from(*nibble), 16)));
+            id
+        })
+    }
+
+    fn learn_headers(&mut self, headers: &Headers, places: &mut Vec<Place>) {
+        for (known, name, value) in headers.known() {
+            // A signature is not learnt, and parsing it for every request would cost time.
+            let signed = known == HeaderName::Authorization && value.starts_with(b"AWS");
+            if !signed && places::may_hold_secret(known) {
+                places::in_header(known, name, value, places);
+                self.learn_places(value, places);
+            }
+        }
+    }
+
+    fn learn_body(&mut self, body: &[u8], places: &mut Vec<Place>) {
+        if !body.is_empty() && body.len() <= LEARN_BODY_BYTES_MAX {
+            places::in_body(body, places);
+            self.learn_places(body, places);
+        }
+    }
+
+    fn learn_places(&mut self, text: &[u8], places: &mut Vec<Place>) {
+        for Place { range, kind } in places.drain(..) {
+            if let Some(value) = text.get(range) {
+                self.learn_value(kind, value);
+            }
+        }
+    }
+
+    fn learn_value(&mut self, kind: Kind, value: &[u8]) {
+        let worthwhile = kind.is_lasting() && value.len() >= NEEDLE_BYTES_MIN && value.len() <= SECRET_BYTES_MAX;
+        if !worthwhile || self.marks.len() >= LEARNT_MAX || self.learnt.contains_key(value) || parse_placeholder(value).is_some()
+        {
+            return;
+        }
+        let id = self.id(value);
+        let mark = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
+        self.marks.push((kind, id));
+        self.learnt.insert(value.into(), mark);
+        for form in disguises(kind, value) {
+            self.needles.add(form, mark);
+        }
+    }
+}
+
+/// The text that stands for a secret, in values of which only a part is secret, and in sessions that are read back.
+pub fn placeholder(kind: &str, id: &str) -> String {
+    format!("[redacted:{kind}:{id}]")
+}
+
+/// The kind's label and the id of a placeholder.
+pub fn parse_placeholder(value: &[u8]) -> Option<(&'static str, &str)> {
+    let inner = value.strip_prefix(b"[redacted:")?.strip_suffix(b"]")?;
+    let (kind, id) = std::str::from_utf8(inner).ok()?.split_once(':')?;
+    let kind = Kind::ALL.iter().map(|known| known.label()).find(|label| *label == kind)?;
+    (id.len() == ID_BYTES * 2 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((kind, id))
+}
+
+/// 64 bits tell apart more secrets than a run can hold.
+const ID_BYTES: usize = 8;
+/// Beyond this many distinct secrets the rest are replaced by name only.
+const LEARNT_MAX: usize = 512;
+/// Longer values are replaced by name only: their many forms would take too much memory.
+const SECRET_BYTES_MAX: usize = 8 << 10;
+/// Answers that hold credentials are far smaller; listings are larger and hold none.
+const LEARN_BODY_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Request, Version};
+    use crate::session::testing::exchange;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    fn redactor() -> Redactor {
+        Redactor::new([7; 32])
+    }
+
+    #[test]
+    fn keeps_what_is_no_secret_of_an_authorization() {
+        let value = b"AWS4-HMAC-SHA256 Credential=AKIA/20261123/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=0ff1ce";
+        let Shown::Text(text) = redactor().header(HeaderName::Authorization, b"Authorization", value) else {
+            panic!("text expected")
+        };
+        let text = String::from_utf8(text.into_owned()).unwrap();
+        assert!(text.starts_with("AWS4-HMAC-SHA256 Credential=AKIA/20261123/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=[redacted:signature:"), "{text}");
+        assert!(!text.contains("0ff1ce"));
+    }
+
+    #[test]
+    fn equal_secrets_have_equal_ids_within_a_run_only() {
+        let id = |redactor: &Redactor, value: &'static [u8]| match redactor.header(HeaderName::Cookie, b"cookie", value) {
+            Shown::Redacted { kind: "cookie", id } => id.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        let (one, two) = (Redactor::new([1; 32]), Redactor::new([2; 32]));
+        assert_eq!(id(&one, b"a=1"), id(&one, b"a=1"));
+        assert_ne!(id(&one, b"a=1"), id(&one, b"a=2"));
+        assert_ne!(id(&one, b"a=1"), id(&two, b"a=1"));
+    }
+
+    #[test]
+    fn what_is_redacted_already_stays_as_it_is() {
+        let text = placeholder("session-token", "0123456789abcdef");
+        assert_eq!(
+            redactor().header(HeaderName::XAmzSecurityToken, b"x-amz-security-token", text.as_bytes()),
+            Shown::Redacted { kind: "session-token", id: Cow::Borrowed("0123456789abcdef") }
+        );
+        let target = format!("/b/k?X-Amz-Security-Token={text}");
+        assert_eq!(&*redactor().target(target.as_bytes()), target.as_bytes());
+        assert_eq!(parse_placeholder(b"[redacted:anything:0123456789abcdef]"), None);
+        assert_eq!(parse_placeholder(b"[redacted:cookie:0123]"), None);
+    }
+
+    #[test]
+    fn opened_it_shows_everything() {
+        let open = Redactor::showing_secrets();
+        assert_eq!(open.header(HeaderName::Cookie, b"cookie", b"a=1"), Shown::Text(Cow::Borrowed(b"a=1")));
+        assert_eq!(&*open.target(b"/?Signature=x"), b"/?Signature=x");
+    }
+
+    #[test]
+    fn the_number_of_learnt_secrets_is_bounded_and_the_rest_go_by_name() {
+        let mut redactor = redactor();
+        for number in 0..LEARNT_MAX + 10 {
+            redactor.learn_value(Kind::Cookie, format!("session={number:08}").as_bytes());
+        }
+        assert_eq!(redactor.marks.len(), LEARNT_MAX);
+        let last = format!("session={:08}", LEARNT_MAX + 9);
+        assert!(matches!(redactor.header(HeaderName::Cookie, b"cookie", last.as_bytes()), Shown::Redacted { .. }));
+    }
+
+    /// Every way in which this test writes a secret down.
+    fn written(secret: &str) -> Vec<String> {
+        let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let url = secret
+            .bytes()
+            .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+        vec![
+            secret.to_owned(),
+            hex.clone(),
+            hex.to_uppercase(),
+            url.collect(),
+            STANDARD.encode(secret),
+            STANDARD.encode(format!("x{secret}")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_holds_a_learnt_secret_in_any_form(
+            secret in "[A-Za-z0-9+/=]{12,60}",
+            name in prop::sample::select(vec![
+                "x-amz-security-token", "X-Amz-Server-Side-Encryption-Customer-Key", "cookie",
+                "x-amz-copy-source-server-side-encryption-customer-key-MD5", "Proxy-Authorization",
+            ]),
+            around in "[a-z ]{0,12}",
+        ) {
+            // Base64 of text around the secret keeps only the letters that the secret alone decides.
+            let telling = |form: &str| form.get(2..form.len().saturating_sub(2)).unwrap_or_default().to_owned();
+            let mut heard = exchange(Request::from_parts(b"GET", b"/b/k", Version::Http11));
+            heard.request.headers.append(name.as_bytes(), secret.as_bytes());
+            let mut redactor = redactor();
+            redactor.learn(&heard);
+            for form in written(&secret) {
+                let text = format!("{around}{form}{around}");
+                let shown = String::from_utf8_lossy(&redactor.scrub(text.as_bytes())).into_owned();
+                prop_assert!(!shown.contains(&telling(&form)), "{} in {}", form, shown);
+            }
+        }
+    }
+}
