@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use clap::{ArgAction, Args};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::analysis::{Analysis, DeclaredHop, Options, Sink, Summary};
-use crate::capture::Input;
+use crate::analysis::{Analysis, DeclaredHop, Options, Summary};
 use crate::cli::Outcome as Ended;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
 use crate::cli::output::{self, Output};
+use crate::cli::packets::{Resources, analyze_packets};
 use crate::cli::progress::Progress;
 use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
 use crate::model::Secret;
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: Arguments) -> Ended {
         let mut sink = Progress::new(recorder, arguments.quiet);
         match inputs {
             Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink),
-            Inputs::Packets(files) => analyze_packets(files, secrets, &arguments, analysis, &mut sink),
+            Inputs::Packets(files) => analyze_packets(files, secrets, arguments.resources(), analysis, &mut sink),
         }
     };
     let (ran, written) = match format {
@@ -113,18 +113,6 @@ pub(super) fn run(arguments: Arguments) -> Ended {
     };
     written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
     conclude(&arguments, &ran.summary)
-}
-
-/// Decodes packets and runs what comes out through the analysis.
-fn analyze_packets(
-    files: Vec<Input>,
-    secrets: Vec<Secret>,
-    arguments: &Arguments,
-    analysis: Analysis,
-    sink: &mut dyn Sink,
-) -> Result<Ran, Failure> {
-    let _ = (files, secrets, arguments.threads, arguments.max_memory, analysis, sink);
-    Err(Failure::usage("packets cannot be decoded by this build", "give a session (jsonl)"))
 }
 
 impl Arguments {
@@ -154,6 +142,10 @@ impl Arguments {
             ignore: self.ignore.clone(),
             client_logs,
         })
+    }
+
+    fn resources(&self) -> Resources {
+        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory }
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {

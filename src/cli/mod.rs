@@ -4,6 +4,7 @@ mod analyze;
 mod failure;
 mod inputs;
 mod output;
+mod packets;
 mod progress;
 mod rules;
 mod values;

@@ -39,10 +39,26 @@ pub struct Limits {
     pub verify_records: bool,
 }
 
+impl Limits {
+    /// The limits that keep a run within about `bytes` of memory, as far as tables and buffers decide it.
+    pub fn within(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(32 << 20);
+        let default = Self::default();
+        Self {
+            flows_max: (bytes / 2 / FLOW_BYTES).clamp(1024, 1 << 24),
+            pending_bytes_max: (bytes / 8).max(default.pending_bytes_per_stream_max),
+            ..default
+        }
+    }
+}
+
+/// What an open flow costs: its state, its places in the table and in the queues.
+const FLOW_BYTES: usize = 1024;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            flows_max: 1 << 20,
+            flows_max: 1 << 18,
             pending_bytes_max: 24 << 20,
             pending_bytes_per_stream_max: 1 << 20,
             pending_segments_per_stream_max: 4096,

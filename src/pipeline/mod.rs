@@ -73,11 +73,12 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
         flows.handle_end(last_ordinal.saturating_add(1));
         flows.take_events(&mut judge.events);
     }
+    let sources = source.sources();
     judge.counts.packets_undecodable += fragments;
+    judge.counts.packets_dropped = sources.iter().filter_map(SourceSummary::dropped).sum();
     judge.analysis.handle_counts(&judge.counts);
     judge.pass_events();
     let Judge { analysis, sink, counts, .. } = judge;
-    let sources = source.sources();
     Outcome { summary: analysis.finish(sink), sources, counts, failure }
 }
 

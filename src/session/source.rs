@@ -27,4 +27,7 @@ pub struct Source {
     /// Interfaces that it was captured on.
     #[serde(default)]
     pub interfaces: Vec<String>,
+    /// What was wrong with it: where it broke off, what was passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }

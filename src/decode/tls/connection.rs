@@ -123,6 +123,9 @@ impl Connection {
             (Some(reason), _) => Some(reason),
             (None, Cover::Waiting) if self.view.suite.is_some() => Some(&Shut::NoSecret),
             (None, Cover::Waiting) => Some(&Shut::HandshakeNotCaptured),
+            (None, Cover::Sealed(openers)) if direction.passed_over > 0 && !openers.iter().any(|one| one.is_proven) => {
+                Some(&Shut::WrongSecret)
+            }
             _ => None,
         });
         reasons.into_iter().flatten().next()

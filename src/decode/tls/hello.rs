@@ -28,6 +28,8 @@ pub(super) struct Hello {
     is_transcript_whole: bool,
     is_transcript_closed: bool,
     masters: Masters,
+    /// Whether client and server use the last keys of this handshake.
+    in_use: [bool; 2],
 }
 
 /// What the ServerHello settled.
@@ -85,6 +87,7 @@ impl Hello {
             is_transcript_whole: true,
             is_transcript_closed: false,
             masters: Masters::default(),
+            in_use: [false; 2],
         }
     }
 
@@ -146,6 +149,18 @@ impl Hello {
         let Some(server) = &self.server else { return Vec::new() };
         let masters = self.masters.candidates.iter().zip(0..);
         masters.filter_map(|(master, origin)| opener12(server, &self.client_random, master, side, origin)).collect()
+    }
+
+    /// Takes note that a side uses the last keys of this handshake.
+    pub(super) fn handle_use(&mut self, side: Side) {
+        let [client, server] = &mut self.in_use;
+        *(if side == Side::Client { client } else { server }) = true;
+    }
+
+    /// Whether a side uses the last keys of this handshake.
+    pub(super) fn is_used_by(&self, side: Side) -> bool {
+        let [client, server] = self.in_use;
+        if side == Side::Client { client } else { server }
     }
 
     /// Remembers which of the master secrets is right, and the sessions that can resume with it.

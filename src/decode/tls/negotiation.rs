@@ -79,11 +79,9 @@ impl Connection {
 
     /// Drops the handshake once both sides use its keys.
     pub(super) fn forget_hello(&mut self) {
-        let is_settled = [&mut self.client, &mut self.server].into_iter().all(|direction| {
-            direction.shut.is_some() || direction.proven().is_some_and(|opener| opener.epoch().is_none_or(is_last))
-        });
-        let is_over = self.hello.as_ref().is_some_and(|hello| hello.server.is_some());
-        if is_settled && is_over {
+        let Some(hello) = &self.hello else { return };
+        let is_done = |side| hello.is_used_by(side) || self.direction(side).shut.is_some();
+        if hello.server.is_some() && is_done(Side::Client) && is_done(Side::Server) {
             self.hello = None;
         }
     }
@@ -232,10 +230,6 @@ impl Connection {
         self.client.shut(reason.clone());
         self.server.shut(reason.clone());
     }
-}
-
-const fn is_last(epoch: Epoch) -> bool {
-    matches!(epoch, Epoch::Application)
 }
 
 /// A message that is no part of the handshake hash (RFC 5246 section 7.4.1.1).

@@ -127,10 +127,13 @@ impl Connection {
             self.direction_mut(turn.from).cover = Cover::Sealed(openers);
             return None;
         };
-        if opener.epoch().is_none()
-            && let Some(hello) = &mut self.hello
-        {
-            hello.handle_proven(opener.origin, turn.secrets);
+        if let Some(hello) = &mut self.hello {
+            if opener.epoch().is_none() {
+                hello.handle_proven(opener.origin, turn.secrets);
+            }
+            if matches!(opener.epoch(), None | Some(Epoch::Application)) {
+                hello.handle_use(turn.from);
+            }
         }
         let direction = self.direction_mut(turn.from);
         if direction.epoch != opener.epoch() {
@@ -145,13 +148,14 @@ impl Connection {
     fn not_opened(&mut self, header: Header, turn: &mut Turn<'_, '_>) {
         let early = self.hello.as_ref().map_or(Early::NotOffered, |hello| hello.early);
         let is_early = turn.from == Side::Client && early != Early::NotOffered;
+        let passed_over_max = if is_early { EARLY_PASSED_OVER_MAX } else { PASSED_OVER_MAX };
         let can_follow = !self.openers13(turn.from, Epoch::Application, turn.secrets).is_empty();
         let direction = self.direction_mut(turn.from);
         let Cover::Sealed(openers) = &mut direction.cover else { return };
         let epoch = openers.first().and_then(Opener::epoch);
         let is_handshake = direction.epoch.is_some_and(|epoch| epoch != Epoch::Application)
             || openers.iter().any(|opener| epoch.is_some() && !opener.is_proven);
-        if is_handshake && (can_follow || is_early) && direction.passed_over < PASSED_OVER_MAX {
+        if is_handshake && (can_follow || is_early) && direction.passed_over < passed_over_max {
             direction.passed_over += 1;
             let length = u64::from(header.length).saturating_sub(17);
             if is_early && early == Early::Accepted && length > 0 {
@@ -208,7 +212,10 @@ fn first_that_opens(openers: &mut Vec<Opener>, header: Header, sealed: &[u8], bo
 const CLOSE_NOTIFY: u8 = 0;
 
 /// Records of a TLS 1.3 handshake that are passed over while looking for the first that the known secrets open.
-const PASSED_OVER_MAX: u16 = 1024;
+const PASSED_OVER_MAX: u16 = 64;
+
+/// The same where 0-RTT data may come first that cannot be opened.
+const EARLY_PASSED_OVER_MAX: u16 = 4096;
 
 /// Records in a row that do not open, until the secret is held to be wrong.
 const FAILURES_MAX: u8 = 3;

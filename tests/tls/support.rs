@@ -11,7 +11,7 @@ use hopwire::decode::tls::{Connection, KeyLog, Plain, Probe, Secrets, Sessions, 
 use hopwire::model::{Close, Frame, Secret, Shut, Side, Stamp, Timestamp, TlsView};
 
 /// Where the captures are that are no part of this project; `None`, and a message, where they are absent.
-pub fn shared(path: &str) -> Option<PathBuf> {
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
     if path.exists() {
         return Some(path);
@@ -21,34 +21,34 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 }
 
 /// A file of this project.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls").join(name)
 }
 
 /// What happens to the stream of one side.
 #[derive(Clone)]
-pub enum Happening {
+pub(crate) enum Happening {
     Data(Vec<u8>),
     Gap(u64),
     Close(Close),
 }
 
 /// One TCP connection, its happenings in the order of the capture.
-pub struct Flow {
-    pub client: SocketAddr,
-    pub server: SocketAddr,
-    pub happenings: Vec<(Side, Stamp, Happening)>,
+pub(crate) struct Flow {
+    pub(crate) client: SocketAddr,
+    pub(crate) server: SocketAddr,
+    pub(crate) happenings: Vec<(Side, Stamp, Happening)>,
 }
 
 /// A capture file: its packets and the secrets in it.
-pub struct Capture {
-    pub secrets: Vec<u8>,
+pub(crate) struct Capture {
+    pub(crate) secrets: Vec<u8>,
     packets: Vec<(u32, Vec<u8>)>,
 }
 
 impl Capture {
     /// Reads a file: pcap or pcapng, little-endian, plain or gzip.
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let mut octets = std::fs::read(path).unwrap();
         if octets.starts_with(&[0x1f, 0x8b]) {
             let mut plain = Vec::new();
@@ -96,7 +96,7 @@ impl Capture {
     }
 
     /// The TCP connections, each side's octets in order.
-    pub fn flows(&self) -> Vec<Flow> {
+    pub(crate) fn flows(&self) -> Vec<Flow> {
         let mut flows: Vec<Flow> = Vec::new();
         let mut open: HashMap<(SocketAddr, SocketAddr), (usize, [Stream; 2])> = HashMap::new();
         for (number, (link, packet)) in (1..).zip(&self.packets) {
@@ -219,25 +219,25 @@ fn u32_at(octets: &[u8], at: usize) -> u32 {
 
 /// Collects plaintext.
 #[derive(Default)]
-pub struct Collected {
-    pub client: Side2,
-    pub server: Side2,
+pub(crate) struct Collected {
+    pub(crate) client: PlainSide,
+    pub(crate) server: PlainSide,
     /// What [`Sink::skippable`] answers.
-    pub skippable: u64,
+    pub(crate) skippable: u64,
 }
 
 /// The plaintext of one side.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
-pub struct Side2 {
-    pub octets: Vec<u8>,
-    pub skipped: u64,
-    pub gaps: Vec<(usize, u64)>,
-    pub closes: Vec<Close>,
+pub(crate) struct PlainSide {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) skipped: u64,
+    pub(crate) gaps: Vec<(usize, u64)>,
+    pub(crate) closes: Vec<Close>,
 }
 
-impl Side2 {
+impl PlainSide {
     /// Octets of plaintext, however they are known.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.octets.len() as u64 + self.skipped + self.gaps.iter().map(|gap| gap.1).sum::<u64>()
     }
 }
@@ -260,18 +260,18 @@ impl Sink for Collected {
 }
 
 /// What became of a TLS flow.
-pub struct Outcome {
-    pub client: SocketAddr,
-    pub server: SocketAddr,
-    pub plain: Collected,
-    pub view: TlsView,
-    pub shut: Option<Shut>,
-    pub sealed_bytes: u64,
-    pub has_early_data: bool,
+pub(crate) struct Outcome {
+    pub(crate) client: SocketAddr,
+    pub(crate) server: SocketAddr,
+    pub(crate) plain: Collected,
+    pub(crate) view: TlsView,
+    pub(crate) shut: Option<Shut>,
+    pub(crate) sealed_bytes: u64,
+    pub(crate) has_early_data: bool,
 }
 
 /// A key log of these lines.
-pub fn keylog(lines: &[u8]) -> KeyLog {
+pub(crate) fn keylog(lines: &[u8]) -> KeyLog {
     let mut keylog = KeyLog::new();
     keylog.add(&Secret::new(lines.to_vec()));
     keylog
@@ -279,7 +279,7 @@ pub fn keylog(lines: &[u8]) -> KeyLog {
 
 /// Opens the TLS flows of a capture with the given key-log lines; `piece` cuts the streams, `skippable` is what the sink does
 /// not need.
-pub fn open(capture: &Capture, lines: &[u8], piece: usize, skippable: u64) -> Vec<Outcome> {
+pub(crate) fn open(capture: &Capture, lines: &[u8], piece: usize, skippable: u64) -> Vec<Outcome> {
     let keylog = keylog(lines);
     let mut sessions = Sessions::new();
     let flows = capture.flows();
@@ -288,7 +288,7 @@ pub fn open(capture: &Capture, lines: &[u8], piece: usize, skippable: u64) -> Ve
 }
 
 /// Opens one flow.
-pub fn open_flow(flow: &Flow, keylog: &KeyLog, sessions: &mut Sessions, piece: usize, skippable: u64) -> Outcome {
+pub(crate) fn open_flow(flow: &Flow, keylog: &KeyLog, sessions: &mut Sessions, piece: usize, skippable: u64) -> Outcome {
     let mut buffer = Vec::new();
     let mut secrets = Secrets { keylog, sessions, buffer: &mut buffer };
     let mut connection = Connection::new(&Limits::default());

@@ -1,14 +1,13 @@
 //! TLS of recorded captures against what their servers and other decoders say of them.
 
-mod tls_support;
-
 use std::collections::BTreeSet;
 use std::fs;
 
 use hopwire::model::{Shut, TlsVersion};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tls_support::{Capture, Outcome, open, shared};
+
+use crate::support::{Capture, Outcome, fixture, open, shared};
 
 /// Request lines, wherever they stand: a body without a line end may come before one.
 fn requests(octets: &[u8]) -> usize {
@@ -122,4 +121,53 @@ fn plaintext_of_the_corpora_is_what_tshark_finds() {
     }
     eprintln!("{equal} of {all} directions are equal");
     assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn renegotiations_that_resume_are_followed() {
+    let Some(path) = shared("corpora/wireshark/test/captures/tls-renegotiation.pcap") else { return };
+    let lines = fs::read(fixture("renegotiation.keys")).unwrap();
+    for piece in [usize::MAX, 1] {
+        let outcomes = open(&Capture::read(&path), &lines, piece, 0);
+        assert_eq!(outcomes[0].shut, None);
+        assert_eq!(sha256(&outcomes[0].plain.client.octets), "4e608dfee075720fd375f7f50bfda3ba663e3f568cfafb4b1c3d6f0846c342bf");
+        assert_eq!(sha256(&outcomes[0].plain.server.octets), "bbaa785c8e8955302ade8c5af8ed464518bbe0224919924d9ec9f5a42b3e4ba3");
+    }
+}
+
+/// Connections without secrets: how many are seen, and how many of them show a name, as in `tls_handshakes.json`.
+#[test]
+fn connections_without_secrets_are_listed_with_name_and_reason() {
+    let Some(oracle) = shared("corpora/oracle/tls_handshakes.json") else { return };
+    let oracle: Value = serde_json::from_slice(&fs::read(oracle).unwrap()).unwrap();
+    let (mut equal, mut all) = (0, 0);
+    let mut different = Vec::new();
+    for (name, capture) in oracle.as_object().unwrap() {
+        let path = shared(&format!("corpora/{name}")).unwrap();
+        let outcomes = open(&Capture::read(&path), b"", usize::MAX, 0);
+        let streams: Vec<&Value> = capture["streams"].as_object().unwrap().values().collect();
+        let of = |key: &str| -> Vec<String> {
+            let mut found: Vec<String> = streams.iter().filter_map(|one| one[key].as_str()).map(str::to_owned).collect();
+            found.sort();
+            found
+        };
+        let mut names: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.view.sni.clone()).collect();
+        names.sort();
+        let mut suites: Vec<String> =
+            outcomes.iter().filter_map(|outcome| outcome.view.suite).map(|suite| format!("0x{suite:04x}")).collect();
+        suites.sort();
+        all += streams.len();
+        if outcomes.is_empty() || streams.is_empty() {
+            // Inside a tunnel, or cut short: more than this naive way to the flows can read.
+            continue;
+        }
+        if (&names, &suites) == (&of("sni"), &of("suite")) {
+            equal += streams.len();
+        } else {
+            different.push(format!("{name}: {names:?} {suites:?}, not {:?} {:?}", of("sni"), of("suite")));
+        }
+    }
+    eprintln!("{equal} of {all} flows show the same name and suite");
+    assert_eq!(different, Vec::<String>::new());
+    assert!(equal >= 78);
 }

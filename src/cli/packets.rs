@@ -1,0 +1,89 @@
+//! Captures through the pipeline: opened files in, the analysis' summary out.
+
+use crate::analysis::{Analysis, Sink};
+use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
+use crate::cli::failure::{Failure, say};
+use crate::cli::inputs::Ran;
+use crate::decode::Limits;
+use crate::model::{Secret, Untrusted};
+use crate::pipeline;
+use crate::session::source::Source;
+
+/// What a run may use.
+pub(super) struct Resources {
+    pub(super) threads: Option<usize>,
+    pub(super) memory_bytes_max: Option<u64>,
+}
+
+/// Decodes packets and runs what comes out through the analysis.
+pub(super) fn analyze_packets(
+    files: Vec<Input>,
+    mut secrets: Vec<Secret>,
+    resources: Resources,
+    analysis: Analysis,
+    sink: &mut (dyn Sink + Send),
+) -> Result<Ran, Failure> {
+    for file in &files {
+        // Secrets can stand behind the packets they open; where the file can be read anywhere they are fetched first.
+        if let Some(positioned) = &file.positioned {
+            secrets.extend(secrets_in(positioned.as_ref()).unwrap_or_default());
+        }
+    }
+    let mut source = SavedCapture::open(files).map_err(|error| {
+        Failure::unreadable(error, "cannot read the capture", "give a pcap, a pcapng or a session that hopwire wrote")
+    })?;
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = pipeline::Options {
+        threads: resources.threads.unwrap_or(available),
+        limits: resources.memory_bytes_max.map_or_else(Limits::default, Limits::within),
+        secrets,
+    };
+    let outcome = pipeline::run(&mut source, &options, analysis, sink);
+    if let Some(error) = outcome.failure {
+        return Err(Failure::unreadable(error, "cannot read on", "see what was read with --format jsonl"));
+    }
+    for source in &outcome.sources {
+        for problem in &source.problems {
+            say(format_args!("warning: {}: {problem}", Untrusted::text(&source.name)));
+        }
+    }
+    Ok(Ran { summary: outcome.summary, sources: outcome.sources.iter().map(source_of).collect() })
+}
+
+/// What was read, as reports name it.
+pub(super) fn source_of(summary: &SourceSummary) -> Source {
+    let mut problems: Vec<String> = summary.problems.iter().map(ToString::to_string).collect();
+    problems.extend(summary.failure.clone());
+    if summary.more_problems > 0 {
+        problems.push(format!("{} more", summary.more_problems));
+    }
+    Source {
+        file: summary.name.clone(),
+        format: summary.format.map_or_else(|| "unknown".to_owned(), |format| format.label().to_owned()),
+        packets: summary.packets,
+        bytes: summary.file_bytes,
+        first: summary.first.map(|at| at.to_string()),
+        last: summary.last.map(|at| at.to_string()),
+        link_types: summary.link_types().iter().map(|link| link_name(link.0)).collect(),
+        interfaces: summary.interfaces.iter().filter_map(|interface| interface.name.clone()).collect(),
+        problems,
+    }
+}
+
+/// The name of a link type, as tcpdump writes it.
+fn link_name(link: u32) -> String {
+    let known = match link {
+        0 => "NULL",
+        1 => "EN10MB",
+        9 => "PPP",
+        12 | 14 | 101 => "RAW",
+        108 => "LOOP",
+        113 => "LINUX_SLL",
+        228 => "IPV4",
+        229 => "IPV6",
+        239 => "NFLOG",
+        276 => "LINUX_SLL2",
+        other => return other.to_string(),
+    };
+    known.to_owned()
+}
