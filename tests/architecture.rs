@@ -23,8 +23,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "compare", "report", "proxy", "replay",
-            "lab",
+            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "compare", "report", "proxy",
+            "replay", "lab",
         ],
     ),
 ];
@@ -47,11 +47,35 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tokio", EDGES),
     ("println!", EDGES),
     ("eprintln!", EDGES),
-    ("std::thread", &["cli/", "main.rs", "capture/live.rs", "capture/live/", "capture/docker.rs", "capture/docker/", "proxy/", "replay/send.rs", "lab/", "pipeline/", "pipeline.rs"]),
+    (
+        "std::thread",
+        &[
+            "cli/",
+            "main.rs",
+            "capture/live.rs",
+            "capture/live/",
+            "capture/docker.rs",
+            "capture/docker/",
+            "proxy/",
+            "replay/send.rs",
+            "lab/",
+            "pipeline/",
+            "pipeline.rs",
+        ],
+    ),
 ];
 
-const EDGES: &[&str] =
-    &["cli/", "main.rs", "capture/live.rs", "capture/live/", "capture/docker.rs", "capture/docker/", "proxy/", "replay/send.rs", "lab/"];
+const EDGES: &[&str] = &[
+    "cli/",
+    "main.rs",
+    "capture/live.rs",
+    "capture/live/",
+    "capture/docker.rs",
+    "capture/docker/",
+    "proxy/",
+    "replay/send.rs",
+    "lab/",
+];
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -107,10 +131,15 @@ fn sources() -> Vec<Source> {
         let mut at = 0;
         while at < all.len() {
             if all[at].trim() == "#[cfg(test)]" {
-                let item = all[at + 1..].iter().position(|line| !line.trim_start().starts_with("#[")).map_or(all.len(), |next| at + 1 + next);
+                let item = all[at + 1..]
+                    .iter()
+                    .position(|line| !line.trim_start().starts_with("#["))
+                    .map_or(all.len(), |next| at + 1 + next);
                 let word = all.get(item).copied().unwrap_or_default();
                 if let Some(module) = word.trim_end_matches(';').split("mod ").nth(1).filter(|_| word.ends_with(';')) {
-                    let base = name.strip_suffix("mod.rs").map_or_else(|| format!("{}/", name.strip_suffix(".rs").unwrap()), str::to_owned);
+                    let base = name
+                        .strip_suffix("mod.rs")
+                        .map_or_else(|| format!("{}/", name.strip_suffix(".rs").unwrap()), str::to_owned);
                     test_only.push(format!("{base}{module}"));
                 }
                 // The item ends where its indentation closes, or on its own line.
@@ -125,7 +154,9 @@ fn sources() -> Vec<Source> {
         }
         sources.push(Source { path: name, lines });
     }
-    sources.retain(|source| !test_only.iter().any(|path| source.path == format!("{path}.rs") || source.path.starts_with(&format!("{path}/"))));
+    sources.retain(|source| {
+        !test_only.iter().any(|path| source.path == format!("{path}.rs") || source.path.starts_with(&format!("{path}/")))
+    });
     sources
 }
 
@@ -154,7 +185,11 @@ fn rooms_import_only_what_the_table_allows() {
         for (number, line) in source.code() {
             for at in line.match_indices("crate::").map(|(at, word)| at + word.len()) {
                 let other: String = line[at..].chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
-                if !other.is_empty() && other != room && !allowed.contains(&other.as_str()) && IMPORTS.iter().any(|(name, _)| *name == other) {
+                if !other.is_empty()
+                    && other != room
+                    && !allowed.contains(&other.as_str())
+                    && IMPORTS.iter().any(|(name, _)| *name == other)
+                {
                     problems.push(format!("{}:{number}: {room} must not import {other}", source.path));
                 }
             }
@@ -208,7 +243,11 @@ fn files_and_functions_are_short() {
             }
             let length = closing(&lines, at, indent) - at + 1;
             if length > FUNCTION_LINES_MAX {
-                problems.push(format!("{}:{}: a function of {length} lines, more than {FUNCTION_LINES_MAX}", source.path, at + 1));
+                problems.push(format!(
+                    "{}:{}: a function of {length} lines, more than {FUNCTION_LINES_MAX}",
+                    source.path,
+                    at + 1
+                ));
             }
         }
     }
@@ -217,7 +256,11 @@ fn files_and_functions_are_short() {
 
 #[test]
 fn every_file_begins_by_saying_what_it_is_for() {
-    let silent: Vec<_> = sources().into_iter().filter(|source| !source.lines.first().is_some_and(|line| line.starts_with("//! "))).map(|source| source.path).collect();
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| !source.lines.first().is_some_and(|line| line.starts_with("//! ")))
+        .map(|source| source.path)
+        .collect();
     complain(&silent);
 }
 
@@ -260,7 +303,10 @@ fn rule_pages_have_their_headings_and_are_current() {
         if write {
             fs::write(&path, &page).unwrap();
         } else if fs::read_to_string(&path).ok().as_deref() != Some(page.as_str()) {
-            problems.push(format!("docs/rules/{}.md is not current: run HOPWIRE_WRITE_DOCS=1 cargo test --test architecture", rule.name));
+            problems.push(format!(
+                "docs/rules/{}.md is not current: run HOPWIRE_WRITE_DOCS=1 cargo test --test architecture",
+                rule.name
+            ));
         }
     }
     let known = |name: &str| hopwire::rules::all().iter().any(|rule| name == format!("{}.md", rule.name));
@@ -277,9 +323,15 @@ fn rule_pages_have_their_headings_and_are_current() {
 fn every_path_in_the_architecture_exists() {
     let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let quoted: Vec<_> = text.split('`').skip(1).step_by(2).collect();
-    let is_path = |word: &&&str| (word.contains('/') || word.ends_with(".rs") || word.ends_with(".md")) && !word.contains([' ', ':', '*', '<', '{', '…']);
+    let is_path = |word: &&&str| {
+        (word.contains('/') || word.ends_with(".rs") || word.ends_with(".md")) && !word.contains([' ', ':', '*', '<', '{', '…'])
+    };
     let paths: Vec<_> = quoted.iter().filter(is_path).collect();
     assert!(paths.len() > 10, "the document names the rooms by their paths");
-    let missing: Vec<_> = paths.into_iter().filter(|path| !root().join(path.trim_end_matches('/')).exists()).map(|path| format!("{path} does not exist")).collect();
+    let missing: Vec<_> = paths
+        .into_iter()
+        .filter(|path| !root().join(path.trim_end_matches('/')).exists())
+        .map(|path| format!("{path} does not exist"))
+        .collect();
     complain(&missing);
 }

@@ -92,7 +92,9 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         for finding in summary.findings.iter().filter(|finding| names(&expect["not_rules"]).contains(&finding.rule.name)) {
             problems.push(format!("{stem}: {} fired: {}", finding.rule.name, finding.message));
         }
-        for finding in summary.findings.iter().filter(|finding| finding.evidence.iter().all(|evidence| evidence.frames.is_empty())) {
+        for finding in
+            summary.findings.iter().filter(|finding| finding.evidence.iter().all(|evidence| evidence.frames.is_empty()))
+        {
             problems.push(format!("{stem}: {} shows no frame", finding.rule.name));
         }
         let outcome = summary.verdict.outcome.label();
@@ -102,7 +104,8 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         if let (Some(with_log), Some(options)) = (truth.get("expect_with_log"), log_of(&folder, stem)) {
             let summary = analyze(&folder.join(capture), options, |_| true);
             for rule in names(&with_log["rules"]) {
-                let sure = summary.findings.iter().find(|finding| finding.rule.name == rule).map(|finding| finding.confidence.label());
+                let sure =
+                    summary.findings.iter().find(|finding| finding.rule.name == rule).map(|finding| finding.confidence.label());
                 if sure != with_log["confidence"].as_str() {
                     problems.push(format!("{stem} with its log: {rule} is {sure:?}"));
                 }

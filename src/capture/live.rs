@@ -260,6 +260,13 @@ impl LiveCapture {
         self.next_number = 1;
     }
 
+    /// Changes what the file that is being filled is called.
+    pub fn rename_file(&mut self, name: &str) {
+        if let Some(summary) = self.summaries.last_mut() {
+            name.clone_into(&mut summary.name);
+        }
+    }
+
     /// The summary of the file that is being filled.
     pub fn current(&self) -> Option<&SourceSummary> {
         self.summaries.last()
@@ -280,11 +287,10 @@ impl LiveCapture {
             handle.count();
             dropped += handle.counted.total[1] + handle.counted.total[2];
             if let Some(interface) = summary.interfaces.get_mut(usize::from(handle.interface)) {
-                let [received, dropped, by_interface] = handle.counted.since_start();
+                let [received, by_ring, by_interface] = handle.counted.since_start();
                 interface.received = Some(received);
-                // The kernel's ring is the system's part; what the hardware or driver lost is the interface's.
-                interface.dropped_by_system = Some(dropped);
-                interface.dropped = Some(by_interface);
+                // In one number, as dumpcap gives it: this is the one that Wireshark shows.
+                interface.dropped = Some(by_ring.saturating_add(by_interface));
             }
         }
         self.state.dropped.fetch_max(dropped, Ordering::Relaxed);

@@ -88,7 +88,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         let mut logs = KeyLogs::new(&[path.to_str().unwrap().to_owned()]);
-        let poll = |logs: &mut KeyLogs| logs.poll().iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()).collect::<String>();
+        let poll = |logs: &mut KeyLogs| {
+            logs.poll().iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()).collect::<String>()
+        };
         assert_eq!((logs.missing().count(), poll(&mut logs).as_str()), (1, ""));
         let mut file = File::create(&path).unwrap();
         file.write_all(b"A 1 2\nB 3").unwrap();

@@ -229,8 +229,13 @@ impl Recording {
             }
             let mut beside = path.clone().into_os_string();
             beside.push(".comments");
-            let copied = create(Path::new(&beside))
-                .and_then(|copy| annotate(io::BufReader::with_capacity(1 << 20, File::open(path)?), io::BufWriter::with_capacity(1 << 20, copy), comments));
+            let copied = create(Path::new(&beside)).and_then(|copy| {
+                annotate(
+                    io::BufReader::with_capacity(1 << 20, File::open(path)?),
+                    io::BufWriter::with_capacity(1 << 20, copy),
+                    comments,
+                )
+            });
             let moved = copied.and_then(|_| fs::rename(&beside, path));
             if let Err(error) = moved {
                 // The file without comments is whole.

@@ -49,7 +49,8 @@ impl Rotation {
 pub(super) fn parse_criterion(text: &str) -> Result<Criterion, String> {
     let form = || "expected duration:SECONDS, filesize:KB or files:N".to_owned();
     let (key, value) = text.split_once(':').ok_or_else(form)?;
-    let number = value.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| format!("{value:?} is no number above 0"))?;
+    let number =
+        value.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| format!("{value:?} is no number above 0"))?;
     match key {
         "duration" => Ok(Criterion::Duration(Duration::from_secs(number.into()))),
         "filesize" => Ok(Criterion::Bytes(u64::from(number) * 1000)),
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn criteria_are_those_of_dumpcap() {
-        let parsed: Vec<_> = ["duration:300", "filesize:1024", "files:5"].map(parse_criterion).into_iter().map(Result::unwrap).collect();
+        let parsed: Vec<_> =
+            ["duration:300", "filesize:1024", "files:5"].map(parse_criterion).into_iter().map(Result::unwrap).collect();
         let rotation = Rotation::new(&parsed);
         assert!(rotation.is_on() && rotation.files_max == Some(5));
         assert!(rotation.is_due(Duration::from_secs(300), 0) && rotation.is_due(Duration::ZERO, 1_024_000));
