@@ -106,8 +106,8 @@ print("same" if findings[0] == findings[1] else "OTHER", "findings and their fra
 PYTHON
 if grep -q OTHER "$lab/again.txt"; then failed=1; fi
 if command -v tshark > /dev/null; then
-    tshark -nr "$lab/run.pcapng" -Y 'frame.comment contains "sse-c-key-in-clear"' -T fields -e frame.number -e http.request.method > "$lab/tshark.txt"
-    expect "tshark finds the commented requests" "$lab/tshark.txt" '^[0-9]+	PUT'
+    tshark -nr "$lab/run.pcapng" -Y 'frame.comment contains "sse-c-key-in-clear"' -T fields -e frame.number -e frame.comment > "$lab/tshark.txt"
+    expect "tshark finds the commented frames" "$lab/tshark.txt" '^[0-9]+	.*hopwire error sse-c-key-in-clear: 12 requests in clear on spark-sidekick'
     capinfos "$lab/run.pcapng" > "$lab/capinfos.txt"
     expect "capinfos reads the interface's description" "$lab/capinfos.txt" 'docker network spark-net'
 fi
@@ -122,6 +122,7 @@ head -3 "$lab/sidekick.err"
 expect_code "findings" 1 "$code"
 expect "its port of the bridge" "$lab/sidekick.err" '^capturing on veth[0-9a-f]+ \(docker container sidekick\)'
 expect "both hops" "$lab/sidekick.txt" 'sidekick-aistor'
+expect "the finding while it ran, not in the end" "$lab/sidekick.err" '^ +[12]\.[0-9] s  error sse-c-key-in-clear'
 
 step "hopwire capture --container sidekick -i lo, inside its network namespace"
 "$hopwire" capture --container sidekick -i lo --duration 3 -o "$lab/lo.txt" 2> "$lab/lo.err" &

@@ -1,6 +1,8 @@
 //! Keeps the shape of the sources: who imports whom, who may touch the outside world, how long files and functions are, and
 //! that what the documents say of rules and paths is so.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected shall fail")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
 //! The recorded lab runs, from packets to verdict: what must be reported of each, and what must not.
 //! The captures stand beside the project; where they are absent, the test says so and passes.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says what it skips")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

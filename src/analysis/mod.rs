@@ -21,7 +21,7 @@ use crate::hops::{Clients, HopId, Topology};
 use crate::model::{Event, Exchange, ExchangeId, FlowClosed, HeaderName, Loss, Timestamp};
 use crate::rules::{Context, Finding, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains};
+use crate::s3::{Call, Domains, Encryption};
 use flows::Flows;
 use hold::Hold;
 use tables::Tables;
@@ -114,6 +114,17 @@ impl Analysis {
         }
     }
 
+    /// The clock of a live source, which goes on where no packets come.
+    pub fn handle_time(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        if self.hold.is_idle() {
+            return;
+        }
+        self.hold.handle_time(now);
+        while let Some(event) = self.hold.release() {
+            self.process(event, sink);
+        }
+    }
+
     /// Totals so far.
     pub fn handle_counts(&mut self, counts: &Counts) {
         self.flows.handle_counts(counts);
@@ -125,6 +136,7 @@ impl Analysis {
         while let Some(event) = self.hold.release() {
             self.process(event, sink);
         }
+        self.topology.settle();
         let Self { logs, topology, clients, judge, flows, tables, now, .. } = self;
         let view = View {
             hops: &topology,
@@ -202,6 +214,8 @@ impl Analysis {
         let agent = headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent));
         let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent, || call.client());
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
+        let asked = if request_encrypted { call.request_encryption() } else { Encryption::default() };
+        let told = if response_encrypted { call.response_encryption() } else { Encryption::default() };
         let is_clear = call.exchange.transport.is_clear();
         let view = View {
             hops: &self.topology,
@@ -212,7 +226,17 @@ impl Analysis {
             logs: &self.logs,
             now: self.now,
         };
-        let context = Context { view, hop, client, is_clear, twin: None, request_encrypted, response_encrypted };
+        let context = Context {
+            view,
+            hop,
+            client,
+            is_clear,
+            twin: None,
+            request_encrypted,
+            response_encrypted,
+            asked: &asked,
+            told: &told,
+        };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
     }

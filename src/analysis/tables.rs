@@ -56,7 +56,7 @@ impl Tables {
 
     /// The operations, by hop and name.
     pub(super) fn operations(&self) -> Vec<OperationRow> {
-        let row = |(key, counted): (&(HopId, Operation), &Box<Counted>)| OperationRow {
+        let row = |key: &(HopId, Operation), counted: &Counted| OperationRow {
             hop: key.0,
             operation: key.1.name(),
             count: counted.count,
@@ -65,7 +65,7 @@ impl Tables {
             response_bytes: counted.response_bytes,
             latency: counted.latency.latency(),
         };
-        let mut rows: Vec<OperationRow> = self.operations.iter().map(row).collect();
+        let mut rows: Vec<OperationRow> = self.operations.iter().map(|(key, counted)| row(key, counted)).collect();
         rows.sort_by(|a, b| (a.hop, a.operation).cmp(&(b.hop, b.operation)));
         rows
     }
@@ -105,12 +105,12 @@ impl Tables {
             }
         };
         if context.request_encrypted {
-            call.request_encryption().kinds().for_each(|kind| add(request, kind));
+            context.asked.kinds().for_each(|kind| add(request, kind));
         } else {
             add(request, EncryptionKind::None);
         }
         if context.response_encrypted {
-            call.response_encryption().kinds().for_each(|kind| add(response, kind));
+            context.told.kinds().for_each(|kind| add(response, kind));
         } else if call.exchange.response().is_some() {
             add(response, EncryptionKind::None);
         }

@@ -17,6 +17,8 @@ pub struct Batch {
     pub(super) first_ordinal: u64,
     /// Frames of packets from several files; empty where all are from one file.
     frames: Vec<Frame>,
+    /// What time it was when it was filled, where the source has a clock.
+    now: Option<Timestamp>,
     /// Bytes of `buffer` in use, where packets are appended one by one.
     used_bytes: usize,
     files: Arc<[Option<Arc<dyn ReadAt>>]>,
@@ -154,6 +156,7 @@ impl Batch {
             found: Found::default(),
             first_ordinal: 1,
             frames: Vec::new(),
+            now: None,
             used_bytes: 0,
             files: Arc::new([]),
         }
@@ -236,6 +239,16 @@ impl Batch {
         });
         self.found.next_number += 1;
         self.used_bytes = end;
+    }
+
+    /// Notes what time it is: live, time goes on where no packets come.
+    pub const fn set_now(&mut self, now: Timestamp) {
+        self.now = Some(now);
+    }
+
+    /// What time it was when it was filled; `None` where the source has no clock but that of its packets.
+    pub const fn now(&self) -> Option<Timestamp> {
+        self.now
     }
 
     /// Appends a secret that became known; it holds for the packets of this batch too.

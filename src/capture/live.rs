@@ -414,6 +414,7 @@ impl PacketSource for LiveCapture {
             self.fill(batch);
         }
         self.account(batch);
+        batch.set_now(clock());
         let is_full = self.options.packets_max.is_some_and(|max| self.next_ordinal > max);
         let is_drained = match self.phase {
             Phase::Draining { until, .. } => batch.is_empty() || Instant::now() >= until,

@@ -19,7 +19,7 @@ use crate::cli::failure::{Exit, Failure};
 /// Runs the program.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
@@ -37,7 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// What happened on the wire, what leaked, what was refused and why
-    Analyze(analyze::Arguments),
+    Analyze(Box<analyze::Arguments>),
     /// The same while it happens: on a docker bridge, a container or any interface; -w keeps the packets
     Capture(Box<capture::Arguments>),
     /// The rule list, or one rule's page

@@ -27,6 +27,8 @@ pub struct Topology {
     by_server: HashMap<Endpoint, HopId>,
     hops: Vec<Hop>,
     last: Option<(Endpoint, HopId)>,
+    /// The order of the hops, once it is settled.
+    upstreams: Vec<Option<HopId>>,
     /// A server of which enough is known: most exchanges go where the one before went.
     last_known: Option<Endpoint>,
 }
@@ -126,13 +128,16 @@ impl Topology {
         self.hop(id).map_or("", |hop| &hop.name)
     }
 
-    /// All hops, in order of first sight. [`Hop::upstream`] is set by [`Topology::into_hops`].
+    /// All hops, in order of first sight. `Hop::upstream` is set by [`Topology::into_hops`].
     pub fn hops(&self) -> &[Hop] {
         &self.hops
     }
 
     /// The next hop towards the store: the one whose client is the server of this one.
     pub fn upstream(&self, id: HopId) -> Option<HopId> {
+        if self.upstreams.len() == self.hops.len() {
+            return *self.upstreams.get(id.0 as usize)?;
+        }
         let hop = self.hop(id)?;
         self.hops.iter().find(|next| next.id != id && self.leads_to(hop, next)).map(|next| next.id)
     }
@@ -142,10 +147,16 @@ impl Topology {
         self.hops.iter().map(|hop| hop.id).filter(move |hop| self.upstream(*hop) == Some(id))
     }
 
+    /// Finds the order of the hops once for all questions that come after; for the end of a run.
+    pub fn settle(&mut self) {
+        self.upstreams.clear();
+        self.upstreams = self.hops.iter().map(|hop| self.upstream(hop.id)).collect();
+    }
+
     /// Ends the run: the hops with their order.
-    pub fn into_hops(self) -> Vec<Hop> {
-        let upstream: Vec<_> = self.hops.iter().map(|hop| self.upstream(hop.id)).collect();
-        self.hops.into_iter().zip(upstream).map(|(hop, upstream)| Hop { upstream, ..hop }).collect()
+    pub fn into_hops(mut self) -> Vec<Hop> {
+        self.settle();
+        self.hops.into_iter().zip(self.upstreams).map(|(hop, upstream)| Hop { upstream, ..hop }).collect()
     }
 
     /// Whether the server of `hop` is the client of `next`. On one machine, where all addresses are equal, only the headers of

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::analysis::{Latency, LossRow, TlsRow};
+use crate::hops::Hop;
 use crate::report::Report;
 use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
 use crate::session::source::Source;
@@ -33,20 +34,7 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
     let summary = report.summary;
     SummaryView {
         completeness: completeness(&summary.completeness),
-        hops: summary
-            .hops
-            .iter()
-            .map(|one| HopView {
-                name: one.name.clone(),
-                servers: one.servers.iter().map(ToString::to_string).collect(),
-                clients: one.clients.iter().map(ToString::to_string).collect(),
-                transport: one.transport.label(),
-                exchanges: one.exchanges,
-                calls: one.calls,
-                declared: one.declared,
-                upstream: one.upstream.map(hop),
-            })
-            .collect(),
+        hops: summary.hops.iter().map(|one| hop_view(report, one)).collect(),
         operations: summary
             .operations
             .iter()
@@ -309,6 +297,19 @@ impl Serialize for Pairs {
 impl FromIterator<(&'static str, String)> for Pairs {
     fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(pairs: I) -> Self {
         Self(pairs.into_iter().collect())
+    }
+}
+
+fn hop_view(report: &Report<'_>, one: &Hop) -> HopView {
+    HopView {
+        name: one.name.clone(),
+        servers: one.servers.iter().map(ToString::to_string).collect(),
+        clients: one.clients.iter().map(ToString::to_string).collect(),
+        transport: one.transport.label(),
+        exchanges: one.exchanges,
+        calls: one.calls,
+        declared: one.declared,
+        upstream: one.upstream.map(|id| report.hop(id).to_owned()),
     }
 }
 

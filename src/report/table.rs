@@ -164,14 +164,13 @@ impl Page<'_, '_> {
         };
         let hop = finding.hop.map(|hop| format!(" on {}", self.clean(self.report.hop(hop)))).unwrap_or_default();
         let severity = self.paint(colour, &format!("{:<8}", finding.severity.label()));
-        let sure = finding.confidence.label();
-        writeln!(self.out, "  {severity}{}{hop}, {} times, {sure}", finding.rule.name, number(finding.count))?;
+        let times = counted(finding.count, "time");
+        writeln!(self.out, "  {severity}{}{hop}, {times}, {}", finding.rule.name, finding.confidence.label())?;
+        // The frames stand at the end of the message: a line for each finding is a line less on the screen.
         let message = self.clean(&finding.message);
-        self.paragraph("          ", "          ", &message)?;
-        let places = self.places(&finding.evidence, 6);
-        if !places.is_empty() {
-            self.faint_paragraph("          ", &places)?;
-        }
+        let places = self.places(&finding.evidence, 4);
+        let text = if places.is_empty() { message } else { format!("{message} ({places})") };
+        self.paragraph("          ", "          ", &text)?;
         if self.style.verbose {
             self.chain(finding)?;
             self.fixes(finding)?;

@@ -77,11 +77,7 @@ impl Watch for State {
         };
         match call.operation {
             Operation::PUT_OBJECT | Operation::COMPLETE_MULTIPART_UPLOAD if call.is_success() => group.handle_write(call, context),
-            Operation::HEAD_OBJECT => {
-                if group.handle_head(call, context) {
-                    group.raise(call, context, findings);
-                }
-            }
+            Operation::HEAD_OBJECT if group.handle_head(call, context) => group.raise(call, context, findings),
             Operation::COPY_OBJECT | Operation::UPLOAD_PART_COPY => group.handle_copy(call, context),
             Operation::DELETE_OBJECT | Operation::DELETE_OBJECTS => group.handle_delete(call),
             _ => {}
@@ -140,7 +136,7 @@ impl Group {
         if !story::is_to_be_renamed(key) {
             return;
         }
-        let told = context.response_encrypted.then(|| call.response_encryption().kms_key_id).flatten();
+        let told = &context.told.kms_key_id;
         let write = self.write(bucket, key, call.exchange.request.start);
         *write = Write::new(bucket, key);
         write.put = Some(Sight::of_both(call.exchange));
@@ -168,22 +164,21 @@ impl Group {
             }
             Some(_) => return false,
         }
-        let encryption = if context.response_encrypted { call.response_encryption() } else { Default::default() };
+        let encryption = context.told;
         let is_kms = encryption.kinds().any(|kind| matches!(kind, EncryptionKind::SseKms | EncryptionKind::DsseKms));
-        let Some(id) = encryption.kms_key_id.filter(|_| is_kms) else {
+        let Some(id) = encryption.kms_key_id.as_deref().filter(|_| is_kms) else {
             // Nothing there that a copy would echo.
             self.writes.remove(&hash);
             return false;
         };
         let write = self.write(bucket, key, call.exchange.request.start);
         write.process = write.process.or_else(|| process_of(call));
-        write.add_head(call.exchange, &id);
+        write.add_head(call.exchange, id);
         write.tells_of_refusal()
     }
 
     fn handle_copy(&mut self, call: &Call<'_>, context: &Context<'_>) {
-        let asked = if context.request_encrypted { call.request_encryption() } else { Default::default() };
-        let has_kms = asked.kinds().any(|kind| matches!(kind, EncryptionKind::SseKms | EncryptionKind::DsseKms));
+        let has_kms = context.asked.kinds().any(|kind| matches!(kind, EncryptionKind::SseKms | EncryptionKind::DsseKms));
         self.has_kms_copy |= has_kms;
         let Some(source) = call.copy_source() else {
             return;

@@ -39,8 +39,8 @@ impl Watch for State {
         if !context.is_clear || !(context.request_encrypted || context.response_encrypted) {
             return;
         }
-        let in_request = context.request_encrypted && call.request_encryption().context.is_some();
-        let in_response = context.response_encrypted && call.response_encryption().context.is_some();
+        let in_request = context.asked.context.is_some();
+        let in_response = context.told.context.is_some();
         if !in_request && !in_response {
             return;
         }

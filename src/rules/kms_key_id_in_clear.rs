@@ -1,7 +1,5 @@
 //! KMS key ids in messages that anybody on the path could read.
 
-use std::borrow::Cow;
-
 use crate::hops::ClientId;
 use crate::rules::aggregate::{Distinct, PerClient};
 use crate::rules::quote::{counted, list, quote};
@@ -59,8 +57,8 @@ impl Watch for State {
         if !context.is_clear || !(context.request_encrypted || context.response_encrypted) {
             return;
         }
-        let asked = if context.request_encrypted { call.request_encryption().kms_key_id } else { None };
-        let told = if context.response_encrypted { call.response_encryption().kms_key_id } else { None };
+        let asked = context.asked.kms_key_id.as_deref();
+        let told = context.told.kms_key_id.as_deref();
         if asked.is_none() && told.is_none() {
             return;
         }
@@ -88,17 +86,17 @@ impl Watch for State {
 }
 
 impl Ids {
-    fn add(&mut self, call: &Call<'_>, context: &Context<'_>, asked: Option<Cow<'_, [u8]>>, told: Option<Cow<'_, [u8]>>) {
+    fn add(&mut self, call: &Call<'_>, context: &Context<'_>, asked: Option<&[u8]>, told: Option<&[u8]>) {
         if let Some(id) = asked {
             self.requests.add(Sight::of_request(call.exchange));
             let is_copy = matches!(call.operation, Operation::COPY_OBJECT | Operation::UPLOAD_PART_COPY);
             self.configured += u64::from(!is_copy);
-            self.echoed += u64::from(is_copy && self.in_responses.values().iter().any(|have| have.as_slice() == id.as_ref()));
-            self.in_requests.add_bytes(&id);
+            self.echoed += u64::from(is_copy && self.in_responses.values().iter().any(|have| have.as_slice() == id));
+            self.in_requests.add_bytes(id);
         }
         if let Some(id) = told {
             self.responses.add(Sight::of_response(call.exchange));
-            self.in_responses.add_bytes(&id);
+            self.in_responses.add_bytes(id);
             self.by_default += u64::from(call.operation == Operation::PUT_OBJECT && !context.request_encrypted);
         }
         self.writes |= call.operation == Operation::PUT_OBJECT;

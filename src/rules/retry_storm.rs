@@ -45,6 +45,7 @@ const FOUND_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct State {
     open: Option<HashMap<u64, Series>>,
+    last_failure: Timestamp,
     /// Series that reached the bound and ended.
     ended: Vec<Series>,
 }
@@ -67,8 +68,10 @@ impl Watch for State {
             Outcome::Unanswered => false,
             Outcome::ClosedEarly { .. } | Outcome::Reset { .. } => true,
         };
-        let is_idle = self.open.as_ref().is_none_or(HashMap::is_empty);
-        if !is_failure && (is_idle || !call.is_success()) {
+        let now = call.exchange.request.start;
+        // A success matters to a series that is still going on, and most calls come where nothing failed lately.
+        let is_calm = self.open.is_none() || now.since(self.last_failure) > WINDOW;
+        if !is_failure && (is_calm || !call.is_success()) {
             return;
         }
         let key = key_of(call, context);
@@ -79,7 +82,7 @@ impl Watch for State {
             }
             return;
         }
-        let now = call.exchange.request.start;
+        self.last_failure = self.last_failure.max(now);
         if open.get(&key).is_some_and(|series| series.worked || now.since(series.last) > WINDOW) {
             self.end(key);
         }

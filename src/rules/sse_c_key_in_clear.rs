@@ -58,7 +58,7 @@ impl Watch for State {
         if !context.is_clear || !context.request_encrypted {
             return;
         }
-        let encryption = call.request_encryption();
+        let encryption = context.asked;
         if encryption.keys().next().is_none() {
             return;
         }
@@ -108,7 +108,7 @@ impl State {
     fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
-        let digests: Vec<String> = row.value.digests.values().iter().map(|digest| short_hex(digest)).take(8).collect();
+        let digests: Vec<String> = row.value.digests.values().iter().map(short_hex).take(8).collect();
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message(row, hop, view))
             .about("client", view.client_text(client))
             .about("keys", row.value.digests.count_text())

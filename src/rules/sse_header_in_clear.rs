@@ -43,7 +43,7 @@ impl Watch for State {
         if !context.is_clear || !context.request_encrypted {
             return;
         }
-        let encryption = call.request_encryption();
+        let encryption = context.asked;
         let has_md5 = encryption.customer_key_md5.is_some() || encryption.copy_source_key_md5.is_some();
         let has_customer = encryption.customer_algorithm.is_some() || encryption.copy_source_algorithm.is_some();
         let has_other = encryption.bucket_key_enabled.is_some();

@@ -44,7 +44,7 @@ impl Watch for State {
         if !context.request_encrypted || call.status() != Some(400) {
             return;
         }
-        let encryption = call.request_encryption();
+        let encryption = context.asked;
         if !encryption.has_customer() && !encryption.has_copy_source() {
             return;
         }

@@ -130,9 +130,9 @@ fn render(client: ClientId, group: &Group, sights: &Sights, forgotten: u64, view
     let is_left = idle >= IDLE && view.gaps.total().is_complete();
     let confidence = if is_left { Confidence::Strong } else { Confidence::Possible };
     let mut message = format!(
-        "{} on {} created and neither completed nor aborted within the capture ({} and {} in them); the last request for them came {} s before the end.",
-        counted(sights.count, "multipart upload was", "multipart uploads were"),
+        "On {}, {} created and neither completed nor aborted within the capture ({} and {} in them); the last request for them came {} s before the end.",
         view.hop_name(hop),
+        counted(sights.count, "multipart upload was", "multipart uploads were"),
         counted(group.parts, "part", "parts"),
         crate::rules::quote::bytes_text(group.bytes),
         idle.as_secs()

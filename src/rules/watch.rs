@@ -6,8 +6,8 @@ use crate::hops::{ClientId, Clients, HopId, HopTransport, Topology};
 use crate::model::{Exchange, Frame, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps};
-use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
+use crate::s3::{Call, Encryption};
 
 /// A rule at work. Events come in capture order; every state is bounded.
 pub trait Watch: Send {
@@ -38,6 +38,10 @@ pub struct Context<'a> {
     pub request_encrypted: bool,
     /// Whether the response names any encryption.
     pub response_encrypted: bool,
+    /// What the request asks for: read once for all rules.
+    pub asked: &'a Encryption<'a>,
+    /// What the response tells.
+    pub told: &'a Encryption<'a>,
 }
 
 /// What a rule may look up.

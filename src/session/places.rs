@@ -374,7 +374,8 @@ mod tests {
 
     #[test]
     fn finds_secrets_in_headers() {
-        let cases: &[(&str, &str, &[(&str, Kind)])] = &[
+        type Case = (&'static str, &'static str, &'static [(&'static str, Kind)]);
+        let cases: &[Case] = &[
             (
                 "Authorization",
                 "AWS4-HMAC-SHA256 Credential=AK/20261123/r/s3/aws4_request, SignedHeaders=host, Signature=abc",

@@ -232,6 +232,9 @@ fn after_a_loss_the_next_record_is_found() {
                         assert_eq!(outcome.plain.server.length(), truth.len() as u64, "{name}");
                         assert_eq!(outcome.plain.server.gaps.len(), 1, "{name}");
                         check_places(&outcome, &truth, &name);
+                        let counted = open_with(&damaged, &keys("flows"), piece, u64::MAX);
+                        assert_eq!(counted.plain.server.length(), truth.len() as u64, "{name}, counted");
+                        assert_eq!(counted.plain.server.gaps.len(), 1, "{name}, counted");
                     }
                 }
             }
@@ -249,6 +252,17 @@ fn a_loss_in_a_sealed_handshake_leaves_the_data_readable() {
         assert_eq!(outcome.shut, None, "{start}");
         assert_eq!(outcome.plain.server.octets, large_answer(), "{start}");
     }
+}
+
+#[test]
+fn a_loss_in_a_clear_certificate_leaves_the_data_readable() {
+    let flow = flow_of_port(14511);
+    let octets = stream(&flow, Side::Server);
+    // The ServerHello takes 70 octets or so; the certificate is the next record, of more than 400.
+    let start = 5 + usize::from(octets[3]) * 256 + usize::from(octets[4]) + 20;
+    let outcome = open_with(&with_server(&flow, with_gap(&octets, start, 200)), &keys("flows"), usize::MAX, 0);
+    assert_eq!(outcome.shut, None);
+    assert_eq!(outcome.plain.server.octets, large_answer());
 }
 
 #[test]
@@ -420,5 +434,36 @@ fn premaster_secrets_open_connections_with_the_extended_master_secret() {
             assert_eq!(outcome.plain.client.octets, b"GET /object HTTP/1.0\r\n\r\n");
             assert_eq!(outcome.plain.server.octets.len(), 2645);
         }
+    }
+}
+
+#[test]
+fn the_sides_need_not_be_in_step() {
+    for port in [14502, 14503, 14504, 14505, 14510, 14511, 14513] {
+        for first in [Side::Client, Side::Server] {
+            let mut flow = flow_of_port(port);
+            let expected = open_with(&flow, &keys("flows"), usize::MAX, 0).plain;
+            flow.happenings.sort_by_key(|one| one.0 != first);
+            let outcome = open_with(&flow, &keys("flows"), usize::MAX, 0);
+            assert_eq!(outcome.shut, None, "{port} {first:?}");
+            assert_eq!(outcome.plain.client, expected.client, "{port} {first:?}");
+            assert_eq!(outcome.plain.server, expected.server, "{port} {first:?}");
+        }
+    }
+}
+
+#[test]
+fn one_side_alone_shows_what_it_can() {
+    for port in [14510, 14511] {
+        let mut flow = flow_of_port(port);
+        flow.happenings.retain(|one| one.0 == Side::Server);
+        let outcome = open_with(&flow, &keys("flows"), usize::MAX, 0);
+        assert_eq!(outcome.shut, Some(Shut::HandshakeNotCaptured), "{port}");
+        assert!(outcome.view.suite.is_some() && outcome.view.version.is_some(), "{port}");
+        flow = flow_of_port(port);
+        flow.happenings.retain(|one| one.0 == Side::Client);
+        let outcome = open_with(&flow, &keys("flows"), usize::MAX, 0);
+        assert_eq!(outcome.shut, Some(Shut::HandshakeNotCaptured), "{port}");
+        assert_eq!(outcome.view.sni.as_deref(), Some("store.example"), "{port}");
     }
 }

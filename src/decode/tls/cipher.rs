@@ -58,8 +58,8 @@ pub(super) struct Opened {
 pub(super) enum Peeked {
     /// A record of this type with this many octets of content, the last of which are given (eight at most).
     Content { kind: u8, length: usize, last: [u8; 8] },
-    /// Nothing certain: more padding than was looked at, or no record of these keys.
-    Unclear,
+    /// More padding than was looked at.
+    Padded,
 }
 
 /// The keys of TLS 1.2 and below for one direction, cut from the key block.
@@ -229,7 +229,7 @@ impl Opener {
         };
         let inner = sealed.get(..sealed_length).unwrap_or_default();
         let Some((end, &kind)) = applied.and_then(|()| inner.iter().enumerate().rfind(|(_, octet)| **octet != 0)) else {
-            return Peeked::Unclear;
+            return Peeked::Padded;
         };
         let mut last = [0; 8];
         let seen = inner.get(..end).unwrap_or_default();

@@ -19,7 +19,7 @@ pub struct Connection {
     pub(super) held: Held,
     pub(super) view: TlsView,
     pub(super) has_early_data: bool,
-    sealed_bytes: u64,
+    pub(super) sealed_bytes: u64,
     opens_all: bool,
 }
 
@@ -75,11 +75,17 @@ impl Connection {
     pub fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
         let mut turn = Turn { from, stamp, secrets, sink };
         self.retry(&mut turn);
+        let is_settled = self.hello.as_ref().is_some_and(|hello| hello.server.is_some());
         let direction = self.direction_mut(from);
         if direction.shut.is_some() || direction.is_closed || length == 0 {
             return;
         }
-        let can_lose = direction.proven().is_some_and(|opener| opener.can_lose_records());
+        // After the hellos, nothing in clear is needed but change_cipher_spec.
+        let can_lose = match &direction.cover {
+            Cover::Clear => is_settled,
+            Cover::Waiting => false,
+            Cover::Sealed(_) => direction.proven().is_some_and(|opener| opener.can_lose_records()),
+        };
         match direction.current.as_mut() {
             Some(current) if can_lose && length <= current.remaining() as u64 => {
                 // The header is known, so that the place of the next record is, too.
@@ -121,8 +127,7 @@ impl Connection {
     pub fn shut(&self) -> Option<&Shut> {
         let reasons = [&self.client, &self.server].map(|direction| match (&direction.shut, &direction.cover) {
             (Some(reason), _) => Some(reason),
-            (None, Cover::Waiting) if self.view.suite.is_some() => Some(&Shut::NoSecret),
-            (None, Cover::Waiting) => Some(&Shut::HandshakeNotCaptured),
+            (None, Cover::Waiting) => Some(self.waiting_reason()),
             (None, Cover::Sealed(openers)) if direction.passed_over > 0 && !openers.iter().any(|one| one.is_proven) => {
                 Some(&Shut::WrongSecret)
             }
@@ -139,6 +144,14 @@ impl Connection {
     /// Whether some plaintext was 0-RTT data, which anybody could have sent again (RFC 8446 section 8).
     pub fn has_early_data(&self) -> bool {
         self.has_early_data
+    }
+
+    /// Why records are held: what would be missing if nothing more came.
+    pub(super) fn waiting_reason(&self) -> &'static Shut {
+        match &self.hello {
+            Some(hello) if hello.server.is_some() => &Shut::NoSecret,
+            _ => &Shut::HandshakeNotCaptured,
+        }
     }
 
     pub(super) fn direction(&self, side: Side) -> &Direction {

@@ -19,6 +19,8 @@ pub(super) enum Step<'a> {
     Collected,
     /// Part of a message that is not needed.
     Passed(&'a [u8]),
+    /// The header of such a message, where it was spread over records.
+    PassedHeader([u8; 4]),
 }
 
 /// A handshake message longer than [`MESSAGE_BYTES_MAX`] that would be needed.
@@ -50,11 +52,11 @@ impl Messages {
         }
         let missing = 4usize.saturating_sub(self.partial.len());
         self.partial.extend_from_slice(take(content, missing));
-        let Some(length) = message_length(&self.partial) else { return Ok(None) };
+        let Some((&header, length)) = self.partial.first_chunk().zip(message_length(&self.partial)) else { return Ok(None) };
         if !is_needed(&self.partial) {
             self.passing = length - self.partial.len();
             self.partial.clear();
-            return Ok(Some(Step::Passed(&[])));
+            return Ok(Some(Step::PassedHeader(header)));
         }
         if length > MESSAGE_BYTES_MAX {
             return Err(TooLong);
@@ -295,5 +297,70 @@ impl<'a> Reader<'a> {
     fn extensions(mut self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let mut list = Reader(self.vector16().unwrap_or_default());
         std::iter::from_fn(move || Some((list.u16()?, list.vector16()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message_of(kind: u8, length: usize) -> Vec<u8> {
+        let [.., high, middle, low] = length.to_be_bytes();
+        let mut octets = vec![kind, high, middle, low];
+        octets.extend((0..length).map(|at| at as u8));
+        octets
+    }
+
+    /// The messages that are found in records of these contents, and the octets that were passed.
+    fn collect<'a>(records: impl Iterator<Item = &'a [u8]>) -> Option<(Vec<Vec<u8>>, usize)> {
+        let (mut messages, mut found, mut passed) = (Messages::default(), Vec::new(), 0);
+        for mut content in records {
+            while let Some(step) = messages.next(&mut content).ok()? {
+                match step {
+                    Step::Message(octets) => found.push(octets.to_vec()),
+                    Step::Collected => found.push(messages.whole()),
+                    Step::Passed(octets) => passed += octets.len(),
+                    Step::PassedHeader(octets) => passed += octets.len(),
+                }
+            }
+        }
+        Some((found, passed))
+    }
+
+    #[test]
+    fn messages_are_found_however_they_are_cut() {
+        let parts = [message_of(1, 40), message_of(11, 300), message_of(20, 12), message_of(24, 1), message_of(8, 0)];
+        let octets = parts.concat();
+        for size in 1..octets.len() {
+            let (found, passed) = collect(octets.chunks(size)).unwrap();
+            assert_eq!(found, [&parts[0], &parts[2], &parts[3], &parts[4]].map(Clone::clone), "{size}");
+            assert_eq!(passed, 304, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_message_beyond_the_bound_is_refused_and_a_certificate_of_any_length_is_passed() {
+        assert!(collect(message_of(2, MESSAGE_BYTES_MAX).chunks(1000)).is_none());
+        let (found, passed) = collect(message_of(11, 1 << 20).chunks(16_384)).unwrap();
+        assert_eq!((found.len(), passed), (0, (1 << 20) + 4));
+    }
+
+    #[test]
+    fn hellos_that_end_early_are_no_hellos() {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+        assert!(ClientHello::read(&body).is_some());
+        for length in 0..body.len() {
+            assert!(ClientHello::read(&body[..length]).is_none(), "{length}");
+        }
+        // A name list that says it is longer than its extension.
+        body.extend([0, 9, 0, 0, 0, 5, 0, 200, 0, 0, 1]);
+        assert_eq!(ClientHello::read(&body).unwrap().sni, None);
+        let mut answer = vec![3, 3];
+        answer.extend([7; 32]);
+        answer.extend([0, 0xc0, 0x2f, 0]);
+        assert_eq!(ServerHello::read(&answer).unwrap().suite, 0xc02f);
+        assert!((0..answer.len()).all(|length| ServerHello::read(&answer[..length]).is_none()));
     }
 }

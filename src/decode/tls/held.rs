@@ -3,7 +3,7 @@
 use crate::decode::tls::connection::{Connection, Turn};
 use crate::decode::tls::direction::Cover;
 use crate::decode::tls::record::Header;
-use crate::model::{Close, Shut, Side, Stamp};
+use crate::model::{Close, Side, Stamp};
 
 /// Records of both sides that wait.
 #[derive(Default)]
@@ -32,7 +32,8 @@ impl Held {
     /// Keeps the end of a side's stream, if records of that side wait.
     pub(super) fn add_close(&mut self, from: Side, stamp: Stamp) -> bool {
         let is_waiting = self.records.iter().any(|record| record.from == from);
-        if is_waiting {
+        let is_closed = self.records.iter().any(|record| record.from == from && matches!(record.what, What::Close));
+        if is_waiting && !is_closed {
             self.records.push(HeldRecord { from, stamp, what: What::Close });
         }
         is_waiting
@@ -58,7 +59,7 @@ impl Connection {
         if self.held.add(turn.from, turn.stamp, header, body) {
             return;
         }
-        let reason = if self.view.suite.is_some() { Shut::NoSecret } else { Shut::HandshakeNotCaptured };
+        let reason = self.waiting_reason();
         for direction in [&mut self.client, &mut self.server] {
             if matches!(direction.cover, Cover::Waiting) {
                 direction.shut(reason.clone());

@@ -38,7 +38,7 @@ pub struct KeyLogCount {
 
 impl KeyLog {
     /// How many secrets are kept.
-    pub const SECRETS_MAX: usize = 1 << 22;
+    pub const SECRETS_MAX: usize = 1 << 21;
     /// How many secrets are kept for one client random.
     pub const SECRETS_PER_RANDOM_MAX: usize = 32;
 

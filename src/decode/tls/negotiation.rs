@@ -25,11 +25,8 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(Step::Message(message))) => self.message(message, keeps_transcript, turn),
                 Ok(Some(Step::Collected)) => self.message(&messages.whole(), keeps_transcript, turn),
-                Ok(Some(Step::Passed(octets))) => {
-                    if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript) {
-                        hello.record(octets);
-                    }
-                }
+                Ok(Some(Step::Passed(octets))) => self.keep(octets, keeps_transcript),
+                Ok(Some(Step::PassedHeader(octets))) => self.keep(&octets, keeps_transcript),
                 Err(TooLong) => {
                     self.direction_mut(turn.from).shut(Shut::Malformed);
                     return;
@@ -113,14 +110,19 @@ impl Connection {
         self.look_for_keys(from, secrets);
     }
 
+    /// Keeps what the extended master secret covers.
+    fn keep(&mut self, octets: &[u8], keeps_transcript: bool) {
+        if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript) {
+            hello.record(octets);
+        }
+    }
+
     fn message(&mut self, octets: &[u8], keeps_transcript: bool, turn: &mut Turn<'_, '_>) {
         let Some((&[kind, ..], body)) = octets.split_first_chunk::<4>() else { return };
         if kind == message::CLIENT_HELLO && turn.from == Side::Client {
             self.client_hello(body);
         }
-        if let Some(hello) = self.hello.as_mut().filter(|_| keeps_transcript && kind != HELLO_REQUEST) {
-            hello.record(octets);
-        }
+        self.keep(octets, keeps_transcript && kind != HELLO_REQUEST);
         let is_tls13 = self.is_tls13();
         match (kind, turn.from) {
             (message::SERVER_HELLO | message::HELLO_RETRY_REQUEST, Side::Server) => self.server_hello(kind, body, turn),
@@ -140,7 +142,10 @@ impl Connection {
             (message::END_OF_EARLY_DATA, Side::Client) if is_tls13 => {
                 self.enter(Side::Client, Epoch::Handshake, turn.secrets);
             }
-            (message::FINISHED, side) if is_tls13 => self.enter(side, Epoch::Application, turn.secrets),
+            // A Finished after the handshake belongs to a client certificate asked for later, and changes no keys.
+            (message::FINISHED, side) if is_tls13 && self.direction(side).epoch < Some(Epoch::Application) => {
+                self.enter(side, Epoch::Application, turn.secrets);
+            }
             (message::KEY_UPDATE, side) => self.update_keys(side),
             _ => {}
         }
@@ -164,7 +169,39 @@ impl Connection {
         if is_answer_to_retry {
             return;
         }
+        if self.hello.is_none() && matches!(self.server.cover, Cover::Waiting) {
+            self.server.cover = Cover::Clear;
+            self.held.is_retry_due = true;
+        }
         self.hello = Some(Box::new(Hello::new(&offer)));
+    }
+
+    /// Shows what a ServerHello without its ClientHello settles.
+    pub(super) fn show_server_hello(&mut self, content: &[u8]) {
+        let mut rest = content;
+        if let Ok(Some(Step::Message([message::SERVER_HELLO, _, _, _, body @ ..]))) = Messages::default().next(&mut rest)
+            && let Some(answer) = ServerHello::read(body)
+        {
+            self.show(&answer);
+        }
+    }
+
+    /// Shows what was negotiated; gives the version, if it is one.
+    fn show(&mut self, answer: &ServerHello) -> Option<TlsVersion> {
+        let version = match answer.version {
+            0x0300 => TlsVersion::Ssl30,
+            0x0301 => TlsVersion::Tls10,
+            0x0302 => TlsVersion::Tls11,
+            0x0303 => TlsVersion::Tls12,
+            0x0304 | 0x7f00..=0x7fff => TlsVersion::Tls13,
+            _ => return None,
+        };
+        self.view.version = Some(version);
+        self.view.suite = Some(answer.suite);
+        if version != TlsVersion::Tls13 {
+            self.view.alpn.clone_from(&answer.alpn);
+        }
+        Some(version)
     }
 
     fn server_hello(&mut self, kind: u8, body: &[u8], turn: &mut Turn<'_, '_>) {
@@ -181,22 +218,9 @@ impl Connection {
             }
             return;
         }
-        let version = match answer.version {
-            0x0301 => TlsVersion::Tls10,
-            0x0302 => TlsVersion::Tls11,
-            0x0303 => TlsVersion::Tls12,
-            0x0304 | 0x7f00..=0x7fff => TlsVersion::Tls13,
-            0x0300 => TlsVersion::Ssl30,
-            _ => return self.shut_both(&Shut::VersionNotSupported),
-        };
-        self.view.version = Some(version);
-        self.view.suite = Some(answer.suite);
-        if version != TlsVersion::Tls13 {
-            self.view.alpn.clone_from(&answer.alpn);
-        }
-        if version == TlsVersion::Ssl30 {
+        let Some(version) = self.show(&answer).filter(|&version| version > TlsVersion::Ssl30) else {
             return self.shut_both(&Shut::VersionNotSupported);
-        }
+        };
         let Some(suite) = Suite::find(answer.suite)
             .filter(|_| !answer.has_compression && (version == TlsVersion::Tls13) == Suite::is_tls13(answer.suite))
         else {

@@ -37,7 +37,8 @@ impl Connection {
                     return;
                 }
                 Peeked::Content { kind: ALERT, length: 2, last: [.., 0] } => return self.close(Close::Finished, turn),
-                Peeked::Content { .. } | Peeked::Unclear => return self.lost_record(header, turn),
+                Peeked::Content { .. } => return self.failed_record(header, turn),
+                Peeked::Padded => return self.lost_record(header, turn),
             }
         }
         opener.sequence += 1;
@@ -50,7 +51,10 @@ impl Connection {
     /// Counts a record of which octets are missing, or that does not open.
     pub(super) fn lost_record(&mut self, header: Header, turn: &mut Turn<'_, '_>) {
         let direction = self.direction_mut(turn.from);
-        let Some(opener) = direction.proven() else { return };
+        let Some(opener) = direction.proven() else {
+            direction.has_lost_messages = true;
+            return;
+        };
         opener.sequence += 1;
         let length = usize::from(header.length).saturating_sub(opener.overhead()) as u64;
         let is_after_handshake = matches!(opener.epoch(), None | Some(Epoch::Application));
@@ -68,13 +72,19 @@ impl Connection {
         let version = self.hello.as_ref().map(|hello| hello.version());
         let is_tls13 = self.hello.as_ref().is_some_and(|hello| hello.is_tls13() || hello.is_retried);
         match (header.kind, version) {
+            (HANDSHAKE, None) if turn.from == Side::Server => {
+                // The ClientHello may still come: the two directions are not in step.
+                self.show_server_hello(body);
+                self.direction_mut(turn.from).cover = Cover::Waiting;
+                self.hold(header, body, turn);
+            }
             (HANDSHAKE, _) => self.handshake(body, turn),
             (ALERT, _) => self.alert(body, turn),
             // It only pleases middleboxes (RFC 8446 appendix D.4).
             (CHANGE_CIPHER_SPEC, _) if is_tls13 => {}
             (CHANGE_CIPHER_SPEC, Some(Some(_))) => self.change_keys(turn),
             (CHANGE_CIPHER_SPEC | APPLICATION_DATA, Some(None)) => {
-                // The ServerHello may still come: the two directions are not in step.
+                // So may the ServerHello.
                 self.direction_mut(turn.from).cover = Cover::Waiting;
                 self.hold(header, body, turn);
             }
@@ -163,6 +173,12 @@ impl Connection {
             }
             return;
         }
+        self.failed_record(header, turn);
+    }
+
+    /// Takes one record that does not open for damaged, and several in a row for a wrong secret.
+    fn failed_record(&mut self, header: Header, turn: &mut Turn<'_, '_>) {
+        let direction = self.direction_mut(turn.from);
         direction.failures += 1;
         let failures = direction.failures;
         let can_lose = direction.proven().is_some_and(|opener| opener.can_lose_records());

@@ -32,6 +32,7 @@ impl Connection {
     /// Takes note that the place of the next record is not known any more.
     pub(super) fn lose_place(&mut self, length: u64, turn: &mut Turn<'_, '_>) {
         let has_suite = self.view.suite.is_some();
+        let waiting_reason = self.waiting_reason();
         let direction = self.direction_mut(turn.from);
         if let Some(seek) = &mut direction.seek {
             seek.lost = seek.lost.saturating_add(seek.octets.len() as u64).saturating_add(length);
@@ -45,7 +46,11 @@ impl Connection {
         };
         if !can_seek {
             let record = direction.records;
-            direction.shut(if has_suite { Shut::PacketMissing(record) } else { Shut::HandshakeNotCaptured });
+            direction.shut(match &direction.cover {
+                Cover::Waiting => waiting_reason.clone(),
+                _ if has_suite => Shut::PacketMissing(record),
+                _ => Shut::HandshakeNotCaptured,
+            });
             return;
         }
         let taken = match direction.current.take() {
@@ -76,6 +81,7 @@ impl Connection {
         } else if seek.octets.len() >= SEEK_BYTES_MAX || seek.work_left == 0 {
             let record = direction.records;
             direction.shut(Shut::PacketMissing(record));
+            self.sealed_bytes = self.sealed_bytes.saturating_add(seek.octets.len() as u64);
         } else {
             direction.seek = Some(seek);
         }

@@ -36,7 +36,7 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
     let id = quote(&write.key_id);
     let target = format!("{}/{}", quote(story.bucket), quote(story.root));
     let message = format!(
-        "{} under {target} had to be copied and never was: the client ({} {}) refuses to send a COPY with KMS parameters over http. \
+        "{} under {target} had to be copied, and no copy was sent: the client ({} {}) refuses to send a COPY with KMS parameters over http. \
          The store named the key id {id} in its answer to the HEAD, and S3A echoes it. No customer key (SSE-C) is involved, whatever the exception says.",
         counted(stuck.len() as u64, "object", "objects"),
         about.sdk.label(),
@@ -192,7 +192,7 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
         Verdict::Sent | Verdict::Unverified => "",
     };
     format!(
-        "The client is S3A over {}. S3A puts the key id of the HEAD into the COPY, and that SDK refuses such a request over http, for SSE-KMS too, with the text \"{text}\" ({}).",
+        "The client {} is S3A, which puts the key id of the HEAD into the COPY, and that SDK refuses such a request over http, for SSE-KMS too, with the text \"{text}\" ({}).",
         view.client_text(client),
         policy.evidence
     )

@@ -8,13 +8,7 @@ use crate::session::redact::Redactor;
 
 /// Writes the call as an object.
 pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redactor) {
-    let text = |json: &mut JsonText, name: &'static str, value: Option<&[u8]>| {
-        json.key(name);
-        match value {
-            Some(value) => json.bytes(&redactor.scrub(value)),
-            None => json.null(),
-        }
-    };
+    let text = |json: &mut JsonText, name: &'static str, value: Option<&[u8]>| write_text(json, name, value, redactor);
     json.open(b'{');
     json.key("operation");
     json.string(call.operation.name());
@@ -27,17 +21,7 @@ pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redact
         Some(number) => json.number(number.into()),
         None => json.null(),
     }
-    json.key("copy_source");
-    match call.copy_source() {
-        Some(source) => {
-            json.open(b'{');
-            text(json, "bucket", Some(&source.bucket));
-            text(json, "key", Some(&source.key));
-            text(json, "version_id", source.version_id.as_deref());
-            json.close(b'}');
-        }
-        None => json.null(),
-    }
+    write_copy_source(json, call, redactor);
     let client = call.client();
     json.key("client");
     json.open(b'{');
@@ -80,6 +64,27 @@ pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redact
     json.close(b'}');
 }
 
+fn write_text(json: &mut JsonText, name: &'static str, value: Option<&[u8]>, redactor: &Redactor) {
+    json.key(name);
+    match value {
+        Some(value) => json.bytes(&redactor.scrub(value)),
+        None => json.null(),
+    }
+}
+
+fn write_copy_source(json: &mut JsonText, call: &Call<'_>, redactor: &Redactor) {
+    json.key("copy_source");
+    let Some(source) = call.copy_source() else {
+        json.null();
+        return;
+    };
+    json.open(b'{');
+    write_text(json, "bucket", Some(&source.bucket), redactor);
+    write_text(json, "key", Some(&source.key), redactor);
+    write_text(json, "version_id", source.version_id.as_deref(), redactor);
+    json.close(b'}');
+}
+
 fn write_kinds(json: &mut JsonText, name: &'static str, encryption: Option<Encryption<'_>>) {
     json.key(name);
     json.open(b'[');
@@ -108,10 +113,7 @@ fn write_auth(json: &mut JsonText, auth: &Auth<'_>, redactor: &Redactor) {
     json.close(b'}');
 }
 
-fn bytes<'v, T: AsRef<[u8]> + ?Sized>(value: &'v Option<Cow<'_, T>>) -> Option<&'v [u8]>
-where
-    T: ToOwned,
-{
+fn bytes<'v, T: ToOwned + AsRef<[u8]> + ?Sized>(value: &'v Option<Cow<'_, T>>) -> Option<&'v [u8]> {
     value.as_ref().map(|value| (**value).as_ref())
 }
 
