@@ -1,7 +1,10 @@
-"""Requests like those of boto3: plain ones, and some whose encryption key crosses the wire in clear. Arguments: host, port, rounds."""
+"""Requests like those of boto3: plain ones, and some whose encryption key crosses the wire in clear. Arguments: host, port, rounds, and `tls` for
+a connection whose certificate nobody checks (SSLKEYLOGFILE is honoured)."""
 import base64
 import hashlib
 import http.client
+import os
+import ssl
 import sys
 import time
 
@@ -35,11 +38,21 @@ def ask(connection, host, method, path, body=b"", customer_key=False):
     return answer.status
 
 
+def connect(host, port):
+    if "tls" not in sys.argv[4:]:
+        return http.client.HTTPConnection(host, port, timeout=10)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if "SSLKEYLOGFILE" in os.environ:
+        context.keylog_filename = os.environ["SSLKEYLOGFILE"]
+    return http.client.HTTPSConnection(host, port, timeout=10, context=context)
+
+
 def main():
     host, port, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     for attempt in range(50):
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=10)
+            connection = connect(host, port)
             connection.connect()
             break
         except OSError:

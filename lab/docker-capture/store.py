@@ -1,6 +1,9 @@
-"""A store that answers S3 requests as far as the capture lab needs it: PUT, GET, HEAD, objects in memory."""
+"""A store that answers S3 requests as far as the capture lab needs it: PUT, GET, HEAD, objects in memory.
+
+Arguments: port, and for TLS a file with key and certificate."""
 import hashlib
 import http.server
+import ssl
 import sys
 import threading
 
@@ -55,4 +58,9 @@ class Store(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Store).serve_forever()
+server = http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Store)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
