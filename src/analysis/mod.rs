@@ -114,6 +114,17 @@ impl Analysis {
         }
     }
 
+    /// The clock of a live source, which goes on where no packets come.
+    pub fn handle_time(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        if self.hold.is_idle() {
+            return;
+        }
+        self.hold.handle_time(now);
+        while let Some(event) = self.hold.release() {
+            self.process(event, sink);
+        }
+    }
+
     /// Totals so far.
     pub fn handle_counts(&mut self, counts: &Counts) {
         self.flows.handle_counts(counts);

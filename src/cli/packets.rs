@@ -17,6 +17,14 @@ pub(super) struct Resources {
     pub(super) verify_records: bool,
 }
 
+impl Resources {
+    /// The bounds of decoding that they leave.
+    pub(super) fn limits(&self) -> Limits {
+        let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
+        Limits { verify_records: self.verify_records, ..limits }
+    }
+}
+
 /// Decodes packets and runs what comes out through the analysis.
 pub(super) fn analyze_packets(
     files: Vec<Input>,
@@ -37,10 +45,7 @@ pub(super) fn analyze_packets(
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let options = pipeline::Options {
         threads: resources.threads.unwrap_or(available),
-        limits: Limits {
-            verify_records: resources.verify_records,
-            ..resources.memory_bytes_max.map_or_else(Limits::default, Limits::within)
-        },
+        limits: resources.limits(),
         secrets,
     };
     let outcome = pipeline::run(&mut source, &options, analysis, sink);

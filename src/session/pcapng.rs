@@ -197,6 +197,11 @@ impl<W: Write> Writer<W> {
         self.finish_block()
     }
 
+    /// The writer beneath.
+    pub const fn beneath(&self) -> &W {
+        &self.out
+    }
+
     /// Hands on what the writer beneath still holds.
     ///
     /// # Errors
