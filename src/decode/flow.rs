@@ -6,7 +6,7 @@
 
 mod holes;
 
-use crate::decode::content::{Content, Place};
+use crate::decode::content::{Content, Place, Roles};
 use crate::decode::http1;
 use crate::decode::limits::Limits;
 use crate::decode::segment::Segment;
@@ -291,7 +291,7 @@ impl Flow {
         if self.content.skippable(side) >= whole {
             self.content.handle_skip(side, stamp, whole, around.secrets);
         } else {
-            self.content.handle_data(&place, side, stamp, payload, around.secrets);
+            let side = self.give(&place, side, stamp, payload, around.secrets);
             let seen = narrow(payload.len());
             let left = u64::from(captured.saturating_sub(seen));
             if left > 0 && self.content.skippable(side) >= left {
@@ -300,10 +300,19 @@ impl Flow {
                 let mut rest = Vec::new();
                 tail(seen, &mut rest);
                 rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                self.content.handle_data(&place, side, stamp, &rest, around.secrets);
+                self.give(&place, side, stamp, &rest, around.secrets);
             }
         }
         self.exchanges += self.content.drain(around.out);
+    }
+
+    /// Gives octets to be read; gives the side that sent them, as they show it.
+    fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
+        if self.content.handle_data(place, side, stamp, data, secrets) == Roles::Known {
+            return side;
+        }
+        self.client = self.client.map(|client| 1 - client);
+        side.other()
     }
 
     fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {

@@ -11,6 +11,7 @@ mod link;
 pub mod segment;
 mod stream;
 pub mod tls;
+mod wireless;
 
 pub use decoder::Decoder;
 pub use flows::{Flows, Incoming};
