@@ -2,12 +2,14 @@
 
 mod content;
 mod decoder;
+mod ends;
 mod flow;
 mod flows;
 pub mod fragment;
 pub mod http1;
 mod limits;
 mod link;
+mod recent;
 pub mod segment;
 mod stream;
 pub mod tls;
