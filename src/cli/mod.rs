@@ -1,6 +1,7 @@
 //! The command line: arguments in, an exit code out. Here files are opened and results printed.
 
 mod analyze;
+mod convert;
 mod failure;
 mod inputs;
 mod output;
@@ -19,6 +20,7 @@ use crate::cli::failure::{Exit, Failure};
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.tell()).into()
@@ -36,6 +38,8 @@ struct Cli {
 enum Command {
     /// What happened on the wire, what leaked, what was refused and why
     Analyze(Box<analyze::Arguments>),
+    /// Another format, fewer flows, or a capture that can be shared
+    Convert(Box<convert::Arguments>),
     /// The rule list, or one rule's page
     Rules(rules::Arguments),
 }
