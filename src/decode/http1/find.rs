@@ -144,7 +144,7 @@ impl Connection {
             self.sink_both(stamp, LossReason::Tunnel);
         } else if from == Side::Client && data.starts_with(HTTP2_PREFACE) {
             self.sink_both(stamp, LossReason::Http2);
-        } else if from == Side::Server && self.expects_simple_response() {
+        } else if from == Side::Server && self.expects_simple_response(data) {
             self.begin_simple_response(stamp);
         } else {
             let reason = self.reason_to_seek(from);
