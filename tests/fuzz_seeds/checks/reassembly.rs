@@ -18,6 +18,13 @@ pub fn reassembly(input: &[u8]) {
     while !input.is_empty() {
         disturb(&mut segments, &talk, &mut input, is_wild);
     }
+    if std::env::var_os("HOPWIRE_SHOW").is_some() {
+        for sent in &segments {
+            let relative = |side: usize, seq: u32| seq.wrapping_sub(talk.seq(side, 0)).cast_signed();
+            let ack = sent.ack.map(|ack| relative(1 - sent.side, ack));
+            eprintln!("{} {:?} {} +{} ack {ack:?}", sent.side, sent.kind, relative(sent.side, sent.seq), sent.range.len());
+        }
+    }
     let seen = decode(&segments, &talk);
     check_laws(&seen, &segments);
     if !is_wild {
