@@ -28,7 +28,7 @@ others() {
     tls_records) find -L "$shared/corpora/seeds-zeek-fuzz/src/fuzzers/corpora/ssl-corpus" -type f -size -8k ;;
     keylog) find -L "$shared/corpora/tls-keys" -type f -size -24k ;;
     call | redact) find -L "$shared/corpora/seeds-sigv4" -type f -name '*req*' ;;
-    client_log) find -L "$shared/captures" -type f -name '*.client.log' -size -200k ;;
+    client_log) find -L "$shared/captures" -type f -name '*.client.log' -size -48k ;;
     esac
 }
 
