@@ -1,5 +1,7 @@
 //! Replays inputs of the fuzz targets: the committed seeds, and what other projects collected, where it is at hand.
 
+#![expect(unreachable_pub, reason = "the fuzz package uses the checks as its own module")]
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

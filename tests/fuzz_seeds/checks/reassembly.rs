@@ -18,6 +18,13 @@ pub fn reassembly(input: &[u8]) {
     while !input.is_empty() {
         disturb(&mut segments, &talk, &mut input, is_wild);
     }
+    if std::env::var_os("HOPWIRE_SHOW").is_some() {
+        for sent in &segments {
+            let relative = |side: usize, seq: u32| seq.wrapping_sub(talk.seq(side, 0)).cast_signed();
+            let ack = sent.ack.map(|ack| relative(1 - sent.side, ack));
+            eprintln!("{} {:?} {} +{} ack {ack:?}", sent.side, sent.kind, relative(sent.side, sent.seq), sent.range.len());
+        }
+    }
     let seen = decode(&segments, &talk);
     check_laws(&seen, &segments);
     if !is_wild {
@@ -182,12 +189,12 @@ fn disturb(segments: &mut Vec<Sent>, talk: &Talk, input: &mut Bytes<'_>, is_wild
             }
         }
         4 => {
-            // Octets once more, cut otherwise.
-            let side = number & 1;
-            let length = talk.streams[side].len();
-            let start = at * 17 % length.max(1);
-            let end = (start + number * 3 + 1).min(length);
-            segments.insert(at, talk.segment(side, start..end));
+            // Octets once more, cut otherwise. Nobody sends the end of one request together with the start of the next, which
+            // acknowledges the answer to it.
+            let message = &talk.messages[number % talk.messages.len()];
+            let start = message.whole.start + at * 17 % message.whole.len();
+            let end = (start + number * 3 + 1).min(message.whole.end);
+            segments.insert(at, talk.segment(message.side, start..end));
         }
         5 => {
             let from = at.min(number % segments.len());
