@@ -69,6 +69,9 @@ pub(super) struct Judging {
     /// Exits with 3 if anything was lost or stayed shut
     #[arg(long)]
     strict: bool,
+    /// Opens and authenticates every TLS record, also those inside bodies of known length
+    #[arg(long)]
+    verify: bool,
     /// Threads [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -173,7 +176,7 @@ impl Judging {
     }
 
     pub(super) fn resources(&self) -> Resources {
-        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory }
+        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory, verify_records: self.verify }
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {

@@ -29,7 +29,6 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::inputs::Ran;
 use crate::cli::output::{self, Output};
 use crate::cli::packets::source_of;
-use crate::decode::Limits;
 use crate::model::{Frame, Untrusted};
 use crate::pipeline;
 use crate::rules::{Evidence, Finding};
@@ -56,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         let resources = arguments.judging.resources();
         let options = pipeline::Options {
             threads: resources.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-            limits: resources.memory_bytes_max.map_or_else(Limits::default, Limits::within),
+            limits: resources.limits(),
             secrets: Vec::new(),
         };
         let mut outcome = pipeline::run(&mut tee, &options, analysis, &mut watch);
