@@ -1,8 +1,10 @@
 //! The command line: arguments in, an exit code out. Here files are opened and results printed.
 
 mod analyze;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
 mod convert;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
 mod output;
