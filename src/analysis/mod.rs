@@ -105,13 +105,12 @@ impl Analysis {
 
     /// The clock of a live source, which goes on where no packets come.
     pub fn handle_time(&mut self, now: Timestamp, sink: &mut dyn Sink) {
-        if self.hold.is_idle() {
-            return;
+        if !self.hold.is_idle() {
+            self.hold.handle_time(now);
+            self.pass_held(sink);
         }
-        self.hold.handle_time(now);
-        while let Some(event) = self.hold.release() {
-            self.process(event, sink);
-        }
+        self.correlator.handle_time(now);
+        self.take_turns(sink);
     }
 
     /// Totals so far.
