@@ -103,6 +103,16 @@ impl Analysis {
         }
     }
 
+    /// The clock of a live source, which goes on where no packets come.
+    pub fn handle_time(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        if !self.hold.is_idle() {
+            self.hold.handle_time(now);
+            self.pass_held(sink);
+        }
+        self.correlator.handle_time(now);
+        self.take_turns(sink);
+    }
+
     /// Totals so far.
     pub fn handle_counts(&mut self, counts: &Counts) {
         self.stage.handle_counts(counts);

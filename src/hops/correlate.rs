@@ -94,7 +94,7 @@ impl Correlator {
     /// How many events wait at most.
     pub const EVENTS_MAX: usize = 16_384;
     /// How many octets wait at most.
-    pub const BYTES_MAX: usize = 64 << 20;
+    pub const BYTES_MAX: usize = 16 << 20;
 
     /// Hears an event as soon as it is known, long before its turn: who talks to whom.
     pub fn observe(&mut self, event: &Event) {
@@ -124,6 +124,11 @@ impl Correlator {
             self.find_partners(number);
         }
         None
+    }
+
+    /// The clock of a live source: what waits in vain need not wait for the next packet too.
+    pub fn handle_time(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
     }
 
     /// The next event, where it need not wait any longer. It is given back by [`Correlator::finish`].
