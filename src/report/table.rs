@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::analysis::OperationRow;
+use crate::analysis::{HeaderChanges, OperationRow};
 use crate::model::Untrusted;
 use crate::report::text::{bytes, counted, frames, number, span, wrap};
 use crate::report::{Report, Style};
@@ -20,6 +20,7 @@ pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> 
     page.head()?;
     page.verdict()?;
     page.hops()?;
+    page.joins()?;
     page.crossed()?;
     page.findings()?;
     page.operations()?;
@@ -124,6 +125,56 @@ impl Page<'_, '_> {
             ]);
         }
         self.table(&table)
+    }
+
+    /// What became of the calls behind the proxy, and what the proxy did to them.
+    fn joins(&mut self) -> io::Result<()> {
+        let rows = &self.report.summary.joins;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.heading("Over the hops")?;
+        let mut shown =
+            table(&["from", "to", "joined", "only from", "only to", "client p50", "p99", "proxy p50", "p99", "store p50", "p99"]);
+        right(&mut shown, &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        for row in rows {
+            let (from, to) = (self.clean(self.report.hop(row.downstream)), self.clean(self.report.hop(row.upstream)));
+            let mut cells = vec![from, to];
+            cells.extend([row.joined, row.unmatched_downstream, row.unmatched_upstream].map(number));
+            for leg in [row.latency.client_leg, row.latency.proxy, row.latency.store_leg] {
+                cells.extend(leg.map_or_else(Default::default, |leg| [leg.p50, leg.p99].map(span)));
+            }
+            shown.add_row(cells);
+        }
+        self.table(&shown)?;
+        for row in rows {
+            for (what, changes) in [("requests", &row.request_headers), ("responses", &row.response_headers)] {
+                let text = self.header_changes(changes);
+                if !text.is_empty() {
+                    let from = self.clean(self.report.hop(row.downstream));
+                    self.paragraph("  ", "    ", &format!("{what} of {from}: {text}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn header_changes(&self, changes: &HeaderChanges) -> String {
+        const NAMES_MAX: usize = 8;
+        let kinds = [
+            ("added", &changes.added),
+            ("dropped", &changes.dropped),
+            ("changed", &changes.changed),
+            ("signed among them", &changes.signed),
+        ];
+        let mut parts = Vec::new();
+        for (what, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let shown: Vec<_> =
+                names.iter().take(NAMES_MAX).map(|(name, count)| format!("{} ({})", self.clean(name), number(*count))).collect();
+            let more = if names.len() > NAMES_MAX { format!(" and {} more", names.len() - NAMES_MAX) } else { String::new() };
+            parts.push(format!("{what} {}{more}", shown.join(", ")));
+        }
+        parts.join("; ")
     }
 
     /// Encryption kinds that crossed in clear.
