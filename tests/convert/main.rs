@@ -1,0 +1,11 @@
+//! Conversions held to what a shared capture must and must not hold.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that meets the unexpected shall fail")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod craft;
+mod disturbed;
+mod lab;
+mod sessions;
