@@ -2,6 +2,7 @@
 
 use crate::craft::{capture, contains, read, run, scrubbing, shown};
 use crate::support::{Connection, Random};
+use hopwire::convert::ConvertError;
 use hopwire::session::Kind;
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -194,4 +195,34 @@ fn secrets_in_other_protocols_cut_their_packets() {
     let (output, report) = run(&capture(&packets), &scrubbing()).unwrap();
     assert_eq!(report.packets_cut, 1);
     assert!(!contains(&output, TOKEN.as_bytes()) && contains(&output, b"user.token."));
+}
+
+#[test]
+fn packets_that_cannot_be_read_are_emptied() {
+    let mut packets = conversation(500);
+    let mut broken = packets[3].1.clone();
+    // An IP header that claims to be longer than the packet.
+    broken[14] = 0x41;
+    broken.extend_from_slice(b"X-Amz-Security-Token: never-seen-elsewhere");
+    packets.push((9, broken));
+    let (output, report) = run(&capture(&packets), &scrubbing()).unwrap();
+    assert_eq!(report.packets_cut, 1);
+    assert!(!contains(&output, b"never-seen-elsewhere"));
+}
+
+#[test]
+fn what_cannot_be_masked_is_refused() {
+    let mut connection = Connection::open(40_002, 0, 1000, 1, 1);
+    connection.client(b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n");
+    let (one, two) = SECRET.split_at(11);
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n<SecretAccessKey>12{one}\r\n\
+         30\r\n{two}</SecretAccessKey>\r\n0\r\n\r\n"
+    );
+    connection.server(answer.as_bytes());
+    connection.close();
+    let packets: Vec<_> = connection.sent.into_iter().map(|sent| (sent.at_nanos, sent.bytes)).collect();
+    let input = capture(&packets);
+    assert_eq!(read(&input).exchanges.len(), 1);
+    assert!(matches!(run(&input, &scrubbing()), Err(ConvertError::NotFree { kind: "secret-key", .. })));
 }
