@@ -1,6 +1,6 @@
 //! Captures real traffic between two network namespaces on a bridge. Skipped where there is no root, no `ip` or no Python.
 #![cfg(feature = "live")]
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "a test, which says why it skips")]
 
 use std::fs;
 use std::io::Read;
@@ -101,11 +101,8 @@ impl Lab {
 
     /// What `analyze` makes of a file: the exchanges as they were judged, and the finished report.
     fn analyze(&self, file: &str, more: &[&str]) -> Vec<Value> {
-        let output = Command::new(env!("CARGO_BIN_EXE_hopwire"))
-            .args(["analyze", file, "--format", "jsonl"])
-            .args(more)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_hopwire")).args(["analyze", file, "--format", "jsonl"]).args(more).output().unwrap();
         // A file of a rotating set may hold nothing to judge.
         assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
         lines(&String::from_utf8(output.stdout).unwrap())
@@ -176,7 +173,12 @@ impl Capture {
 }
 
 fn runs(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn must(program: &str, arguments: &[&str]) {
@@ -262,7 +264,8 @@ fn every_file_of_a_rotating_set_opens_alone_and_the_oldest_go() {
     files.sort();
     assert_eq!(files.len(), 3, "{files:?}");
     assert!(!files[0].display().to_string().contains("run_00001_"));
-    let alone: Vec<_> = files.iter().map(|file| of_type(&lab.analyze(&file.display().to_string(), &[]), "exchange").len()).collect();
+    let alone: Vec<_> =
+        files.iter().map(|file| of_type(&lab.analyze(&file.display().to_string(), &[]), "exchange").len()).collect();
     assert!(alone.iter().take(2).all(|count| *count > 0), "{alone:?}");
 }
 
@@ -301,8 +304,13 @@ fn a_key_log_that_grows_opens_tls_live_and_in_the_file() {
     // Without any key log: the file holds the secrets.
     assert_eq!(of_type(&lab.analyze(&file, &[]), "exchange").len(), 20);
     if runs("tshark", &["--version"]) {
-        let shown = Command::new("tshark").args(["-nr", &file, "-Y", "http.request", "-T", "fields", "-e", "frame.number"]).output();
-        assert_eq!(String::from_utf8(shown.unwrap().stdout).unwrap().lines().count(), 20, "the secrets stand before their packets");
+        let shown =
+            Command::new("tshark").args(["-nr", &file, "-Y", "http.request", "-T", "fields", "-e", "frame.number"]).output();
+        assert_eq!(
+            String::from_utf8(shown.unwrap().stdout).unwrap().lines().count(),
+            20,
+            "the secrets stand before their packets"
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! EDGE. Packets from interfaces, as they come, through libpcap.
 
+mod namespace;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ::pcap::{Active, Capture, Linktype, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::capture::namespace::within;
+use crate::capture::live::namespace::within;
 use crate::capture::{Batch, CaptureError, FileFormat, Interface, PacketSource, Place, SourceSummary};
 use crate::model::{LinkType, Timestamp, Untrusted};
 

@@ -1,7 +1,7 @@
 //! Packets in: captures of any format, compressed or not, whole or damaged, as batches of packets in one order.
 //!
-//! Reading files is pure: from [`Input`]s that somebody else opened. Only `live`, `docker`, `place`, `interfaces` and
-//! `namespace` touch the machine.
+//! Reading files is pure: from [`Input`]s that somebody else opened. Only `live`, `docker` and `interfaces` touch the
+//! machine.
 
 mod batch;
 mod blocks;
@@ -13,8 +13,6 @@ mod interfaces;
 #[cfg(feature = "live")]
 mod live;
 mod merge;
-#[cfg(feature = "live")]
-mod namespace;
 mod pcap;
 mod pcapng;
 mod place;

@@ -1,7 +1,10 @@
 //! The command line: arguments in, an exit code out. Here files are opened and results printed.
 
 mod analyze;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
+mod convert;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
 mod output;
@@ -21,6 +24,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.tell()).into()
@@ -40,6 +44,8 @@ enum Command {
     Analyze(Box<analyze::Arguments>),
     /// The same while it happens: on a docker bridge, a container or any interface; -w keeps the packets
     Capture(Box<capture::Arguments>),
+    /// Another format, fewer flows, or a capture that can be shared
+    Convert(Box<convert::Arguments>),
     /// The rule list, or one rule's page
     Rules(rules::Arguments),
 }

@@ -27,6 +27,11 @@ pub(super) fn mend(bytes: &mut [u8], before: &[u8], segment: &Segment) {
     }
 }
 
+/// The checksum of an IPv4 header in which its place holds zero (RFC 791 section 3.1).
+pub(super) fn of_header(header: &[u8]) -> u16 {
+    !fold(sum_words(header))
+}
+
 /// Where the TCP header begins that ends where the payload begins.
 fn header_start(bytes: &[u8], segment: &Segment) -> Option<usize> {
     let payload = segment.payload_start as usize;

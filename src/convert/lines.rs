@@ -142,9 +142,10 @@ mod tests {
                 seen.push((line.offset, String::from_utf8_lossy(line.text).into_owned(), line.is_torn));
                 false
             };
-            match piece {
-                b"<gap>" => lines.gap(offset, &mut take),
-                data => lines.feed(offset, data, &mut take),
+            if *piece == b"<gap>" {
+                lines.gap(offset, &mut take);
+            } else {
+                lines.feed(offset, piece, &mut take);
             }
             offset += piece.len() as u64;
         }

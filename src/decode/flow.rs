@@ -5,11 +5,13 @@
 //! given up), and any order of packets in the capture gives the same exchanges.
 
 mod holes;
+mod overlap;
 
-use crate::decode::content::{Content, Place};
+use crate::decode::content::{Content, Place, Roles};
 use crate::decode::ends::Ends;
 use crate::decode::http1;
 use crate::decode::limits::Limits;
+use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
@@ -19,6 +21,8 @@ use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowI
 pub(super) struct Surroundings<'a, 's> {
     pub(super) limits: &'a Limits,
     pub(super) secrets: &'a mut Secrets<'s>,
+    /// Octets that were delivered lately, to compare what comes again.
+    pub(super) recent: &'a mut Recent,
     /// Takes the events, in order.
     pub(super) out: &'a mut dyn FnMut(Event),
 }
@@ -206,6 +210,7 @@ impl Flow {
         let ahead = if stream.started { distance(stream.next, seq) } else { 1 };
         if ahead + i64::from(length) <= 0 {
             stream.count.retransmitted += u64::from(length);
+            self.compare(from, seq, arrival.payload, around);
             return;
         }
         if ahead > 0 || stream.has_held() || self.is_gated(from, segment.ack) {
@@ -213,7 +218,10 @@ impl Flow {
             return;
         }
         let skip = u32::try_from(-ahead).unwrap_or(0);
-        self.stream_mut(from).count.retransmitted += u64::from(skip);
+        if skip > 0 {
+            self.stream_mut(from).count.retransmitted += u64::from(skip);
+            self.compare(from, seq, arrival.payload, around);
+        }
         if self.reset_by.take().is_some() {
             self.closing = None;
             self.note(Anomaly::DataAfterReset);
@@ -263,9 +271,12 @@ impl Flow {
         let captured = arrival.captured.saturating_sub(skip).min(length);
         let payload = arrival.payload.get(skip as usize..).unwrap_or_default();
         let payload = payload.get(..captured as usize).unwrap_or(payload);
-        self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
+        let is_read = self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
             arrival.tail.read_tail(at + skip, rest);
         });
+        if is_read {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, arrival.stamp, length - captured, around);
         }
@@ -274,7 +285,7 @@ impl Flow {
         stream.miss(length - captured);
     }
 
-    /// Gives octets to the content: the body of a message passes by its length, the rest is read.
+    /// Gives octets to the content: the body of a message passes by its length, the rest is read. Tells whether it was read.
     fn read(
         &mut self,
         side: Side,
@@ -283,9 +294,10 @@ impl Flow {
         captured: u32,
         around: &mut Surroundings<'_, '_>,
         tail: &mut dyn FnMut(u32, &mut Vec<u8>),
-    ) {
+    ) -> bool {
         let whole = u64::from(captured);
-        if self.content.skippable(side) >= whole {
+        let is_read = self.content.skippable(side) < whole;
+        if !is_read {
             self.content.handle_skip(side, stamp, whole, around.secrets);
         } else {
             let place = Place {
@@ -294,7 +306,7 @@ impl Flow {
                 has_start: self.streams.iter().any(|stream| stream.has_syn),
                 limits: around.limits,
             };
-            self.content.handle_data(&place, side, stamp, payload, around.secrets);
+            let side = self.give(&place, side, stamp, payload, around.secrets);
             let seen = narrow(payload.len());
             let left = u64::from(captured.saturating_sub(seen));
             if left > 0 && self.content.skippable(side) >= left {
@@ -303,10 +315,20 @@ impl Flow {
                 let mut rest = Vec::new();
                 tail(seen, &mut rest);
                 rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                self.content.handle_data(&place, side, stamp, &rest, around.secrets);
+                self.give(&place, side, stamp, &rest, around.secrets);
             }
         }
         self.exchanges += self.content.drain(around.out);
+        is_read
+    }
+
+    /// Gives octets to be read; gives the side that sent them, as they show it.
+    fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
+        if self.content.handle_data(place, side, stamp, data, secrets) == Roles::Known {
+            return side;
+        }
+        self.client = self.client.map(|client| 1 - client);
+        side.other()
     }
 
     fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
@@ -371,13 +393,18 @@ impl Flow {
         let skip = u32::try_from(distance(held.seq, self.stream(from).next)).unwrap_or(0).min(held.length);
         self.stream_mut(from).count.retransmitted += u64::from(skip);
         let length = held.length - skip;
+        if skip > 0 {
+            self.compare(from, held.seq, &held.bytes, around);
+        }
         if length == 0 {
             return true;
         }
         let side = self.side(from, Some(&held.bytes));
         let payload = held.bytes.get(skip as usize..).unwrap_or_default();
         let captured = narrow(payload.len());
-        self.read(side, held.stamp, payload, captured, around, &mut |_, _| {});
+        if self.read(side, held.stamp, payload, captured, around, &mut |_, _| {}) {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, held.stamp, length - captured, around);
         }

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use crate::decode::ends::Ends;
 use crate::decode::flow::{Arrival, Flow, Surroundings, Taken};
 use crate::decode::limits::Limits;
+use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::tls::{KeyLog, Secrets, Sessions};
 use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Stamp, Timestamp};
@@ -44,6 +45,7 @@ pub struct Flows {
     sessions: Sessions,
     /// Where TLS records are opened.
     opened: Vec<u8>,
+    recent_octets: Recent,
     events: Vec<(u64, Event)>,
 }
 
@@ -54,6 +56,7 @@ impl Flows {
             keylog: KeyLog::new(),
             sessions: Sessions::new(),
             opened: Vec::new(),
+            recent_octets: Recent::default(),
             limits,
             by_ends: HashMap::default(),
             slots: Vec::new(),
@@ -183,6 +186,7 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         let arrival = Arrival {
@@ -231,10 +235,13 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         flow.handle_wake(now, &mut around);
         self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+        // At the end of time there is no later to wake at.
+        flow.wake = flow.wake.filter(|wake| *wake > now);
         self.waking.extend(flow.wake.map(|wake| (wake, slot, id)));
         if !was_closing {
             self.closing.extend(flow.closing.map(|closing| (closing, slot, id)));
@@ -253,6 +260,7 @@ impl Flows {
                 let mut around = Surroundings {
                     limits: &self.limits,
                     secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+                    recent: &mut self.recent_octets,
                     out: &mut |event| events.push((ordinal, event)),
                 };
                 flow.handle_wake(far, &mut around);
@@ -294,6 +302,7 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         let closed = flow.handle_end(&mut around);

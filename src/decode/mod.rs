@@ -9,9 +9,11 @@ pub mod fragment;
 pub mod http1;
 mod limits;
 mod link;
+mod recent;
 pub mod segment;
 mod stream;
 pub mod tls;
+mod wireless;
 
 pub use decoder::Decoder;
 pub use flows::{Flows, Incoming};

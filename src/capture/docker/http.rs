@@ -208,8 +208,10 @@ mod tests {
 
     use super::*;
 
+    type Pieces = &'static [&'static [u8]];
+
     /// Serves one answer in pieces, each after a pause, and gives what the client makes of it.
-    fn fetched(pieces: &'static [&'static [u8]], bytes_max: u64) -> Result<(u16, Vec<u8>), io::ErrorKind> {
+    fn fetched(pieces: Pieces, bytes_max: u64) -> Result<(u16, Vec<u8>), io::ErrorKind> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn reads_content_of_known_length_chunked_and_until_the_end() {
-        let cases: [(&'static [&'static [u8]], u16, &[u8]); 5] = [
+        let cases: [(Pieces, u16, &[u8]); 5] = [
             (&[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and more"], 200, b"hello"),
             (
                 &[
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn refuses_answers_that_are_too_long_cut_or_no_http() {
-        let cases: [(&'static [&'static [u8]], io::ErrorKind); 6] = [
+        let cases: [(Pieces, io::ErrorKind); 6] = [
             (&[b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world"], io::ErrorKind::InvalidData),
             (&[b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"], io::ErrorKind::UnexpectedEof),
             (&[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"], io::ErrorKind::UnexpectedEof),

@@ -1,9 +1,10 @@
 //! An output that only ever receives whole pcapng blocks, so that what is there opens at any time, even after a full disk or a kill.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 
-/// Gathers blocks and hands them on in large writes. `write` must get whole blocks, one for each call.
+/// Gathers blocks and hands them on in large writes. Each
+/// call must bring one whole block; a long one comes in three parts and is written from where it is.
 pub(super) struct BlockWriter {
     out: Out,
     gathered: Vec<u8>,
@@ -28,30 +29,39 @@ impl BlockWriter {
         self.written + self.gathered.len() as u64
     }
 
-    fn hand_on(&mut self) -> io::Result<()> {
+    /// Writes what is gathered, and a block that is not: its three parts are one block.
+    fn hand_on(&mut self, block: [&[u8]; 3]) -> io::Result<()> {
+        let block_bytes: usize = block.iter().map(|part| part.len()).sum();
+        let [head, body, tail] = block.map(IoSlice::new);
+        let mut parts = [IoSlice::new(&self.gathered), head, body, tail];
+        let mut left = parts.as_mut_slice();
+        // Without this a write of nothing at all would be one.
+        IoSlice::advance_slices(&mut left, 0);
         let mut done = 0;
         let failure = loop {
-            let Some(rest) = self.gathered.get(done..).filter(|rest| !rest.is_empty()) else { break None };
+            if left.is_empty() {
+                break None;
+            }
             let result = match &mut self.out {
-                Out::File(file) => file.write(rest),
-                Out::Stream(stream) => stream.write(rest),
+                Out::File(file) => file.write_vectored(left),
+                Out::Stream(stream) => stream.write_vectored(left),
             };
             match result {
                 Ok(0) => break Some(io::ErrorKind::WriteZero.into()),
-                Ok(count) => done += count,
+                Ok(count) => {
+                    done += count;
+                    IoSlice::advance_slices(&mut left, count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Some(error),
             }
         };
         let Some(failure) = failure else {
-            self.written += done as u64;
+            self.written += (self.gathered.len() + block_bytes) as u64;
             self.gathered.clear();
-            return match &mut self.out {
-                Out::File(_) => Ok(()),
-                Out::Stream(stream) => stream.flush(),
-            };
+            return Ok(());
         };
-        self.written += whole_blocks(self.gathered.get(..done).unwrap_or_default()) as u64;
+        self.written += whole_blocks(self.gathered.get(..done).unwrap_or(&self.gathered)) as u64;
         self.gathered.clear();
         if let Out::File(file) = &self.out {
             // Half a block at the end would read as damage.
@@ -64,14 +74,31 @@ impl BlockWriter {
 impl Write for BlockWriter {
     fn write(&mut self, block: &[u8]) -> io::Result<usize> {
         if self.gathered.len() >= GATHERED_BYTES {
-            self.hand_on()?;
+            self.hand_on([&[]; 3])?;
         }
         self.gathered.extend_from_slice(block);
         Ok(block.len())
     }
 
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        match parts {
+            [head, body, tail] => self.hand_on([head, body, tail])?,
+            _ => {
+                for part in parts {
+                    self.gathered.extend_from_slice(part);
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
-        self.hand_on()
+        self.hand_on([&[]; 3])?;
+        match &mut self.out {
+            Out::File(_) => Ok(()),
+            Out::Stream(stream) => stream.flush(),
+        }
     }
 }
 
@@ -116,6 +143,19 @@ mod tests {
         assert_eq!((writer.bytes(), file.metadata().unwrap().len()), (64, 0));
         writer.flush().unwrap();
         assert_eq!((writer.bytes(), file.metadata().unwrap().len()), (64, 64));
+    }
+
+    #[test]
+    fn a_long_block_goes_out_with_what_was_gathered_before_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = BlockWriter::new(Out::File(file.reopen().unwrap()));
+        writer.write_all(&block(64, 1)).unwrap();
+        let long = block(40_000, 2);
+        let (head, rest) = long.split_at(28);
+        let (body, tail) = rest.split_at(39_000);
+        assert_eq!(writer.write_vectored(&[IoSlice::new(head), IoSlice::new(body), IoSlice::new(tail)]).unwrap(), 40_000);
+        assert_eq!(std::fs::read(file.path()).unwrap(), [block(64, 1), long].concat());
+        assert_eq!(writer.bytes(), 40_064);
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(super) struct Recording {
     begun: Instant,
     next_flush: Instant,
     /// Packets in the file being written, and in all.
+    packets_in_file: u64,
     packets: u64,
-    packets_in_all: u64,
 }
 
 /// What `-w` names.
@@ -58,8 +58,8 @@ impl Recording {
             files: Vec::new(),
             begun: now,
             next_flush: now,
+            packets_in_file: 0,
             packets: 0,
-            packets_in_all: 0,
         };
         recording.open_file()?;
         Ok(recording)
@@ -75,7 +75,7 @@ impl Recording {
 
     /// Packets written, in all files.
     pub(super) const fn packets(&self) -> u64 {
-        self.packets_in_all
+        self.packets
     }
 
     /// Bytes of the file that is being written.
@@ -142,8 +142,8 @@ impl Recording {
     ) -> io::Result<()> {
         let (Some(writer), Some(interface)) = (&mut self.writer, self.interfaces.get(interface)) else { return Ok(()) };
         writer.write_packet(*interface, &PacketRecord { at, bytes, original, comments })?;
+        self.packets_in_file += 1;
         self.packets += 1;
-        self.packets_in_all += 1;
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl Recording {
 
     /// Whether the next packets belong into another file.
     pub(super) fn is_due(&self) -> bool {
-        self.packets > 0 && self.rotation.is_due(self.begun.elapsed(), self.bytes())
+        self.packets_in_file > 0 && self.rotation.is_due(self.begun.elapsed(), self.bytes())
     }
 
     /// Ends the file and begins the next one; removes the oldest where only so many are kept.
@@ -172,10 +172,10 @@ impl Recording {
         self.end(source)?;
         self.open_file()?;
         let kept = self.files.iter().flatten().count();
-        if self.rotation.files_max.is_some_and(|max| kept > max) {
-            if let Some(oldest) = self.files.iter_mut().find_map(Option::take) {
-                fs::remove_file(oldest)?;
-            }
+        if self.rotation.files_max.is_some_and(|max| kept > max)
+            && let Some(oldest) = self.files.iter_mut().find_map(Option::take)
+        {
+            fs::remove_file(oldest)?;
         }
         let names = std::mem::take(&mut self.names);
         self.write_names(&names)?;
@@ -266,7 +266,7 @@ impl Recording {
         self.interfaces.clear();
         self.files.push(path);
         self.begun = Instant::now();
-        self.packets = 0;
+        self.packets_in_file = 0;
         Ok(())
     }
 }
