@@ -70,7 +70,10 @@ pub(super) fn operations(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let all = &screen.report.summary.operations;
     let hops = &screen.report.summary.hops;
     let verbose = screen.style.verbose;
-    let echoes: Vec<&Hop> = hops.iter().filter(|hop| !verbose && hops.iter().any(|one| one.upstream == Some(hop.id) && is_same(all, one.id, hop.id))).collect();
+    let echoes: Vec<&Hop> = hops
+        .iter()
+        .filter(|hop| !verbose && hops.iter().any(|one| one.upstream == Some(hop.id) && is_same(all, one.id, hop.id)))
+        .collect();
     let mut rows: Vec<&OperationRow> = all.iter().filter(|row| !echoes.iter().any(|hop| hop.id == row.hop)).collect();
     if rows.is_empty() {
         return Ok(());

@@ -133,7 +133,8 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
         seen.push(format!("{} of streams", bytes(view.stream_bytes)));
     }
     if view.tls_flows > 0 {
-        let reasons: Vec<_> = view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
+        let reasons: Vec<_> =
+            view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
         let shut = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         seen.push(format!("{} of {} opened{shut}", number(view.tls_flows_decrypted), counted(view.tls_flows, "TLS connection")));
     }

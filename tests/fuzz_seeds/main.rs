@@ -1,6 +1,15 @@
 //! Replays inputs of the fuzz targets: the committed seeds, and what other projects collected, where it is at hand.
 
 #![expect(unreachable_pub, reason = "the fuzz package uses the checks as its own module")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    reason = "a check fails by panicking, and a test says what it skips"
+)]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
