@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod capture;
 pub mod cli;
+pub mod convert;
 pub mod decode;
 pub mod hops;
 pub mod model;

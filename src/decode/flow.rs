@@ -4,9 +4,14 @@
 //! it answers. A segment acknowledges what its sender had received, so it is held until those octets were delivered (or
 //! given up), and any order of packets in the capture gives the same exchanges.
 
-use crate::decode::content::{Content, Place};
+mod holes;
+mod overlap;
+
+use crate::decode::content::{Content, Place, Roles};
+use crate::decode::ends::Ends;
 use crate::decode::http1;
 use crate::decode::limits::Limits;
+use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
@@ -16,6 +21,8 @@ use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowI
 pub(super) struct Surroundings<'a, 's> {
     pub(super) limits: &'a Limits,
     pub(super) secrets: &'a mut Secrets<'s>,
+    /// Octets that were delivered lately, to compare what comes again.
+    pub(super) recent: &'a mut Recent,
     /// Takes the events, in order.
     pub(super) out: &'a mut dyn FnMut(Event),
 }
@@ -23,6 +30,8 @@ pub(super) struct Surroundings<'a, 's> {
 /// A segment with its payload as far as it is at hand.
 pub(super) struct Arrival<'a> {
     pub(super) segment: &'a Segment,
+    /// Its direction: 0 from the first end to the second.
+    pub(super) from: usize,
     pub(super) stamp: Stamp,
     /// The first octets of the payload.
     pub(super) payload: &'a [u8],
@@ -54,6 +63,8 @@ pub(super) struct Flow {
     exchanges: u32,
     reset_by: Option<usize>,
     anomalies: Vec<Anomaly>,
+    /// Whether some anomaly came before there was an exchange that could carry it.
+    untold: bool,
     first_gap: Option<Frame>,
     content: Content,
     /// When a hole may be given up; `None` while nothing waits.
@@ -64,15 +75,13 @@ pub(super) struct Flow {
 
 /// A reset this far from what is expected was not sent by the peers.
 const RESET_WINDOW: i64 = 1 << 24;
-/// A segment this far beyond what was acknowledged, at the end of a flow, belongs to no window.
-const BEYOND_WINDOW: i64 = 1 << 26;
 
 impl Flow {
-    pub(super) fn new(id: FlowId, segment: &Segment, stamp: Stamp) -> Self {
-        let ends = if segment.source <= segment.destination {
-            [segment.source, segment.destination]
-        } else {
-            [segment.destination, segment.source]
+    /// A flow whose first segment goes in direction `from`.
+    pub(super) fn new(id: FlowId, segment: &Segment, from: usize, stamp: Stamp) -> Self {
+        let ends = match from {
+            0 => [segment.source, segment.destination],
+            _ => [segment.destination, segment.source],
         };
         Self {
             id,
@@ -85,6 +94,7 @@ impl Flow {
             exchanges: 0,
             reset_by: None,
             anomalies: Vec::new(),
+            untold: false,
             first_gap: None,
             content: Content::Silent,
             wake: None,
@@ -97,10 +107,10 @@ impl Flow {
         self.packets == 0
     }
 
-    /// Its endpoints in order of address.
-    pub(super) const fn ends(&self) -> (Endpoint, Endpoint) {
-        let [first, second] = self.ends;
-        (first, second)
+    /// Its place in a table.
+    pub(super) fn key(&self) -> Ends {
+        let [first, second] = &self.ends;
+        Ends::of(first, second).0
     }
 
     /// Octets that wait in it.
@@ -116,7 +126,7 @@ impl Flow {
 
     /// Takes a segment.
     pub(super) fn handle_segment(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Taken {
-        let from = usize::from(arrival.segment.source != self.ends[0]);
+        let from = arrival.from;
         if self.handle_syn(from, arrival) == Taken::NewConnection {
             return Taken::NewConnection;
         }
@@ -203,6 +213,7 @@ impl Flow {
         let ahead = if stream.started { distance(stream.next, seq) } else { 1 };
         if ahead + i64::from(length) <= 0 {
             stream.count.retransmitted += u64::from(length);
+            self.compare(from, seq, arrival.payload, around);
             return;
         }
         if ahead > 0 || stream.has_held() || self.is_gated(from, segment.ack) {
@@ -210,7 +221,10 @@ impl Flow {
             return;
         }
         let skip = u32::try_from(-ahead).unwrap_or(0);
-        self.stream_mut(from).count.retransmitted += u64::from(skip);
+        if skip > 0 {
+            self.stream_mut(from).count.retransmitted += u64::from(skip);
+            self.compare(from, seq, arrival.payload, around);
+        }
         if self.reset_by.take().is_some() {
             self.closing = None;
             self.note(Anomaly::DataAfterReset);
@@ -260,9 +274,12 @@ impl Flow {
         let captured = arrival.captured.saturating_sub(skip).min(length);
         let payload = arrival.payload.get(skip as usize..).unwrap_or_default();
         let payload = payload.get(..captured as usize).unwrap_or(payload);
-        self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
+        let is_read = self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
             arrival.tail.read_tail(at + skip, rest);
         });
+        if is_read {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, arrival.stamp, length - captured, around);
         }
@@ -271,7 +288,7 @@ impl Flow {
         stream.miss(length - captured);
     }
 
-    /// Gives octets to the content: the body of a message passes by its length, the rest is read.
+    /// Gives octets to the content: the body of a message passes by its length, the rest is read. Tells whether it was read.
     fn read(
         &mut self,
         side: Side,
@@ -280,18 +297,19 @@ impl Flow {
         captured: u32,
         around: &mut Surroundings<'_, '_>,
         tail: &mut dyn FnMut(u32, &mut Vec<u8>),
-    ) {
-        let place = Place {
-            flow: self.id,
-            endpoints: endpoints(self.ends, self.client),
-            has_start: self.streams.iter().any(|stream| stream.has_syn),
-            limits: around.limits,
-        };
+    ) -> bool {
         let whole = u64::from(captured);
-        if self.content.skippable(side) >= whole {
+        let is_read = self.content.skippable(side) < whole;
+        if !is_read {
             self.content.handle_skip(side, stamp, whole, around.secrets);
         } else {
-            self.content.handle_data(&place, side, stamp, payload, around.secrets);
+            let place = Place {
+                flow: self.id,
+                endpoints: endpoints(self.ends, self.client),
+                has_start: self.streams.iter().any(|stream| stream.has_syn),
+                limits: around.limits,
+            };
+            let side = self.give(&place, side, stamp, payload, around.secrets);
             let seen = narrow(payload.len());
             let left = u64::from(captured.saturating_sub(seen));
             if left > 0 && self.content.skippable(side) >= left {
@@ -300,10 +318,25 @@ impl Flow {
                 let mut rest = Vec::new();
                 tail(seen, &mut rest);
                 rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                self.content.handle_data(&place, side, stamp, &rest, around.secrets);
+                self.give(&place, side, stamp, &rest, around.secrets);
             }
         }
         self.exchanges += self.content.drain(around.out);
+        is_read
+    }
+
+    /// Gives octets to be read; gives the side that sent them, as they show it.
+    fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
+        let roles = self.content.handle_data(place, side, stamp, data, secrets);
+        if self.untold {
+            let content = &mut self.content;
+            self.untold = !self.anomalies.iter().all(|anomaly| content.handle_anomaly(Side::Client, *anomaly));
+        }
+        if roles == Roles::Known {
+            return side;
+        }
+        self.client = self.client.map(|client| 1 - client);
+        side.other()
     }
 
     fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
@@ -368,13 +401,18 @@ impl Flow {
         let skip = u32::try_from(distance(held.seq, self.stream(from).next)).unwrap_or(0).min(held.length);
         self.stream_mut(from).count.retransmitted += u64::from(skip);
         let length = held.length - skip;
+        if skip > 0 {
+            self.compare(from, held.seq, &held.bytes, around);
+        }
         if length == 0 {
             return true;
         }
         let side = self.side(from, Some(&held.bytes));
         let payload = held.bytes.get(skip as usize..).unwrap_or_default();
         let captured = narrow(payload.len());
-        self.read(side, held.stamp, payload, captured, around, &mut |_, _| {});
+        if self.read(side, held.stamp, payload, captured, around, &mut |_, _| {}) {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, held.stamp, length - captured, around);
         }
@@ -382,95 +420,6 @@ impl Flow {
         stream.deliver(captured);
         stream.miss(length - captured);
         true
-    }
-
-    /// The time to look at what waits: holes that the receiver has acknowledged, and that no late packet filled, are given up.
-    pub(super) fn handle_wake(&mut self, now: Timestamp, around: &mut Surroundings<'_, '_>) {
-        let stamp = Stamp { at: now, frame: self.last.frame };
-        self.give_up(stamp, Some(now), around);
-        self.settle(self.last, around);
-        let since = self.streams.iter().filter_map(Stream::waits_since).min();
-        self.wake = since.map(|since| since.max(now).after(around.limits.reorder_window));
-    }
-
-    /// Gives up holes: with a time, those whose waiting segment is older than the window and that were acknowledged;
-    /// without one, the first that stands in the way.
-    fn give_up(&mut self, stamp: Stamp, now: Option<Timestamp>, around: &mut Surroundings<'_, '_>) {
-        self.start_streams(around.limits, now);
-        self.deliver_held(around);
-        for _ in 0..around.limits.pending_segments_per_stream_max {
-            if let Some((from, length)) = self.hole(now, around.limits) {
-                self.miss(from, length, stamp, around);
-            } else if let Some(from) = self.knot(now, around.limits) {
-                self.deliver_front(from, around);
-            } else {
-                return;
-            }
-            self.deliver_held(around);
-            if now.is_none() {
-                return;
-            }
-        }
-    }
-
-    fn miss(&mut self, from: usize, length: u32, stamp: Stamp, around: &mut Surroundings<'_, '_>) {
-        let side = self.side(from, None);
-        let stamp = self.stream(from).front().map_or(stamp, |front| front.stamp);
-        self.read_gap(side, stamp, length, around);
-        self.stream_mut(from).miss(length);
-    }
-
-    /// Starts streams whose SYN never came at the first octet known of them.
-    fn start_streams(&mut self, limits: &Limits, now: Option<Timestamp>) {
-        let is_due = |stream: &Stream| {
-            stream.front().is_some_and(|front| now.is_none_or(|now| front.stamp.at.after(limits.reorder_window) <= now))
-        };
-        for from in [0, 1] {
-            let (stream, other) = (self.stream(from), self.stream(1 - from));
-            if stream.started || !(is_due(stream) || is_due(other)) {
-                continue;
-            }
-            let first = stream.front().map(|front| front.seq);
-            let near = |ack: &u32| first.is_none_or(|seq| (0..1 << 20).contains(&distance(*ack, seq)));
-            if let Some(base) = stream.acked_min.filter(near).or(first) {
-                self.stream_mut(from).start(base, false);
-            }
-        }
-    }
-
-    /// The next hole that may be given up: its stream and length.
-    fn hole(&self, now: Option<Timestamp>, limits: &Limits) -> Option<(usize, u32)> {
-        [0, 1].into_iter().find_map(|from| {
-            let (stream, other) = (self.stream(from), self.stream(1 - from));
-            let front = stream.front()?;
-            if now.is_some_and(|now| front.stamp.at.after(limits.reorder_window) > now) {
-                return None;
-            }
-            let ahead = distance(stream.next, front.seq);
-            if ahead <= 0 {
-                // It is next, so it waits for octets of the other side that it acknowledges.
-                let unseen = front.ack.map_or(0, |ack| other.unseen_before(ack));
-                let before_front = other.front().map_or(i64::MAX, |front| distance(other.next, front.seq));
-                let length = i64::from(unseen).min(before_front);
-                return u32::try_from(length).ok().filter(|length| *length > 0).map(|length| (1 - from, length));
-            }
-            let known = if now.is_none() || !other.seen { ahead } else { ahead.min(i64::from(stream.unseen())) };
-            u32::try_from(known).ok().filter(|known| *known > 0).map(|known| (from, known))
-        })
-    }
-
-    /// Retransmissions can make two segments wait for each other: each acknowledges what stands behind the other. Then the
-    /// earlier one goes first.
-    fn knot(&self, now: Option<Timestamp>, limits: &Limits) -> Option<usize> {
-        let is_next = |from: &usize| {
-            let stream = self.stream(*from);
-            stream.started
-                && stream.front().is_some_and(|front| {
-                    distance(stream.next, front.seq) <= 0
-                        && now.is_none_or(|now| front.stamp.at.after(limits.reorder_window) <= now)
-                })
-        };
-        [0, 1].into_iter().filter(is_next).min_by_key(|from| self.stream(*from).waits_since())
     }
 
     /// The end of the flow, or of the view of it: what waited is delivered around its holes, and both sides are closed.
@@ -495,19 +444,6 @@ impl Flow {
         self.close_sides(around);
         self.exchanges += self.content.drain_end(self.id, around.out);
         self.closed()
-    }
-
-    /// Segments that no window could have held: injected, or of another connection.
-    fn drop_beyond_window(&mut self) {
-        for from in [0, 1] {
-            let stream = self.stream(from);
-            let Some((front, edge)) = stream.front().zip(stream.acked.or(stream.started.then_some(stream.next))) else {
-                continue;
-            };
-            if distance(edge, front.seq) > BEYOND_WINDOW {
-                self.stream_mut(from).take_front();
-            }
-        }
     }
 
     fn close_sides(&mut self, around: &mut Surroundings<'_, '_>) {
@@ -566,7 +502,7 @@ impl Flow {
         if !self.anomalies.contains(&anomaly) {
             self.anomalies.push(anomaly);
         }
-        self.content.handle_anomaly(Side::Client, anomaly);
+        self.untold |= !self.content.handle_anomaly(Side::Client, anomaly);
     }
 
     const fn stream(&self, from: usize) -> &Stream {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::decode::recent::Kept;
 use crate::model::{Stamp, StreamCount, Timestamp};
 
 /// A segment that waits: for octets before it, or for octets of the other direction that it acknowledges.
@@ -37,8 +38,10 @@ pub(super) struct Stream {
     pub(super) acked: Option<u32>,
     /// The initial sequence number of a SYN that does not belong to this connection (yet).
     pub(super) other_isn: Option<u32>,
-    held: Option<Box<VecDeque<Held>>>,
+    held: VecDeque<Held>,
     held_bytes: usize,
+    /// Where the last of its octets are that were kept to compare.
+    pub(super) kept: Kept,
     pub(super) count: StreamCount,
 }
 
@@ -119,17 +122,17 @@ impl Stream {
 
     /// Segments that wait.
     pub(super) fn held_segments(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.len())
+        self.held.len()
     }
 
     /// The first segment that waits.
     pub(super) fn front(&self) -> Option<&Held> {
-        self.held.as_ref()?.front()
+        self.held.front()
     }
 
     /// Whether some segment waits.
     pub(super) fn has_held(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| !held.is_empty())
+        !self.held.is_empty()
     }
 
     /// When the first waiting segment came.
@@ -140,7 +143,7 @@ impl Stream {
     /// Puts a segment in its place by sequence number. A segment that is held already, octet for octet, is counted as
     /// retransmitted. Tells whether one that overlaps it holds different bytes.
     pub(super) fn hold(&mut self, segment: Held) -> Overlap {
-        let queue = self.held.get_or_insert_default();
+        let queue = &mut self.held;
         let after = queue.iter().rposition(|held| distance(held.seq, segment.seq) >= 0).map_or(0, |at| at + 1);
         let mut overlap = Overlap::Same;
         for neighbour in after.saturating_sub(1)..=after {
@@ -159,13 +162,12 @@ impl Stream {
 
     /// Takes the first waiting segment.
     pub(super) fn take_front(&mut self) -> Option<Held> {
-        let queue = self.held.as_mut()?;
-        let segment = queue.pop_front();
+        let segment = self.held.pop_front();
         if let Some(segment) = &segment {
             self.held_bytes = self.held_bytes.saturating_sub(segment.bytes.len() + HELD_OVERHEAD);
         }
-        if queue.is_empty() {
-            self.held = None;
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
         }
         segment
     }

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use crate::model::HeaderName;
+use crate::model::{HeaderName, HeaderNames};
 
 /// A list of header fields over one text buffer. For a decoded message the buffer is the whole head as it was on the wire.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     text: Vec<u8>,
     fields: Vec<Field>,
+    names: HeaderNames,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ struct Field {
 impl Headers {
     /// Starts a list over `text`, to be filled by [`Headers::push`]. Room is made for `fields` fields.
     pub fn over(text: Vec<u8>, fields: usize) -> Self {
-        Self { text, fields: Vec::with_capacity(fields) }
+        Self { text, fields: Vec::with_capacity(fields), names: HeaderNames::default() }
     }
 
     /// Adds a field whose name and value are ranges of the text buffer; ranges outside it are ignored.
@@ -30,6 +31,7 @@ impl Headers {
             return;
         };
         let known = HeaderName::recognise(bytes);
+        self.names.insert(known);
         self.fields.push(Field { known, name: narrow(&name), value: narrow(&value) });
     }
 
@@ -49,6 +51,9 @@ impl Headers {
 
     /// The value of the first field of that name.
     pub fn get(&self, name: HeaderName) -> Option<&[u8]> {
+        if !self.names.contains(name) {
+            return None;
+        }
         self.fields.iter().find(|field| field.known == name).map(|field| self.slice(field.value))
     }
 
@@ -63,8 +68,13 @@ impl Headers {
     }
 
     /// Whether there is a field of that name.
-    pub fn has(&self, name: HeaderName) -> bool {
-        self.fields.iter().any(|field| field.known == name)
+    pub const fn has(&self, name: HeaderName) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The known names among the fields.
+    pub const fn names(&self) -> HeaderNames {
+        self.names
     }
 
     /// The value of the first field of any name, ignoring case.

@@ -22,7 +22,7 @@ pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
 pub use exchange::{Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};
-pub use header_name::HeaderName;
+pub use header_name::{HeaderName, HeaderNames};
 pub use headers::Headers;
 pub use loss::{Loss, LossReason};
 pub use packet::{LinkType, Packet, ReadTail};

@@ -58,8 +58,7 @@ impl Job {
         self.datagrams.clear();
         self.fragments.clear();
         self.latest = Timestamp::from_nanos(i64::MIN);
-        let [shares @ ..] = &mut self.shares;
-        let mut shares = shares.each_mut().map(|share| share.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut shares = self.shares.each_mut().map(|share| share.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
         for share in &mut shares {
             share.segments.clear();
             share.events.clear();

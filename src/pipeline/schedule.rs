@@ -52,7 +52,7 @@ enum Slot {
 enum Task {
     Judge(Arc<Job>),
     Shard(usize, Arc<Job>),
-    Read(u64, Job),
+    Read(u64, Box<Job>),
     Finish,
 }
 
@@ -132,6 +132,9 @@ impl<'a, 'j> Schedule<'a, 'j> {
             judge.events.append(&mut lock(share).events);
         }
         judge.pass_events();
+        if let Some(now) = job.batch.now() {
+            judge.pass_time(now);
+        }
         drop(judge);
         let mut state = lock(&self.state);
         state.judging = false;
@@ -141,7 +144,7 @@ impl<'a, 'j> Schedule<'a, 'j> {
         state.spare.extend(Arc::try_unwrap(job));
     }
 
-    fn read(&self, number: u64, mut job: Job) {
+    fn read(&self, number: u64, mut job: Box<Job>) {
         let result = lock(&self.source).read_batch(&mut job.batch);
         {
             let mut state = lock(&self.state);
@@ -160,7 +163,7 @@ impl<'a, 'j> Schedule<'a, 'j> {
         state.last_ordinal = state.last_ordinal.max(job.last_ordinal);
         let index = usize::try_from(number - state.oldest).unwrap_or(usize::MAX);
         if let Some(slot) = state.ring.get_mut(index) {
-            *slot = Slot::Dissected(Box::new(job));
+            *slot = Slot::Dissected(job);
         }
         state.admit(self.nesting_max);
     }
@@ -187,7 +190,7 @@ impl State {
             self.reading = true;
             let number = self.oldest + self.ring.len() as u64;
             self.ring.push_back(Slot::Reading);
-            return Some(Task::Read(number, self.spare.pop().unwrap_or_else(Job::new)));
+            return Some(Task::Read(number, Box::new(self.spare.pop().unwrap_or_else(Job::new))));
         }
         (self.ended && self.ring.is_empty() && !self.reading).then_some(Task::Finish)
     }

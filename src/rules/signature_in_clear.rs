@@ -77,7 +77,7 @@ impl State {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
         let mut message = format!(
-            "{} in clear on {} can be sent again by anybody who saw them ({} of them write), the last until {}.",
+            "{} in clear on {} can be sent again by who saw them ({} write), until {}.",
             counted(row.sights.count, "signed request", "signed requests"),
             view.hop_name(hop),
             row.value.writes,

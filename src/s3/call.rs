@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::{Exchange, HeaderName, Headers, Response};
+use crate::model::{Exchange, HeaderName, HeaderNames, Headers, Response};
 use crate::s3::address::{Address, Domains};
 use crate::s3::audit::Audit;
 use crate::s3::auth::Auth;
@@ -236,6 +236,10 @@ impl<'x> Call<'x> {
 /// as the answer.
 pub fn is_s3_like(exchange: &Exchange, query: Query<'_>) -> bool {
     let headers = &exchange.request.headers;
+    // Nearly every call says so by a header that all clients send.
+    if headers.names().intersects(USUAL_NAMES) {
+        return true;
+    }
     if headers.known().any(|(name, sent, _)| is_s3_header(name, sent)) {
         return true;
     }
@@ -255,6 +259,9 @@ pub fn is_s3_like(exchange: &Exchange, query: Query<'_>) -> bool {
     }
     Client::of_headers(headers).sdk.speaks_s3()
 }
+
+const USUAL_NAMES: HeaderNames =
+    HeaderNames::of(&[HeaderName::XAmzContentSha256, HeaderName::XAmzDate, HeaderName::AmzSdkInvocationId]);
 
 fn is_s3_header(name: HeaderName, sent: &[u8]) -> bool {
     match name {

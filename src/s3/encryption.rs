@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::model::{HeaderName, Headers};
+use crate::model::{HeaderName, HeaderNames, Headers};
 use crate::s3::form::FormFields;
 use crate::s3::query::{Query, decode_form};
 
@@ -189,8 +189,21 @@ impl fmt::Debug for Encryption<'_> {
 
 /// Whether a header list names any encryption parameter.
 pub(crate) fn headers_have_encryption(headers: &Headers) -> bool {
-    headers.known().any(|(name, _, _)| Item::of_header(name).is_some())
+    headers.names().intersects(NAMES_OF_ENCRYPTION)
 }
+
+const NAMES_OF_ENCRYPTION: HeaderNames = HeaderNames::of(&[
+    HeaderName::XAmzServerSideEncryption,
+    HeaderName::XAmzServerSideEncryptionAwsKmsKeyId,
+    HeaderName::XAmzServerSideEncryptionContext,
+    HeaderName::XAmzServerSideEncryptionBucketKeyEnabled,
+    HeaderName::XAmzServerSideEncryptionCustomerAlgorithm,
+    HeaderName::XAmzServerSideEncryptionCustomerKey,
+    HeaderName::XAmzServerSideEncryptionCustomerKeyMd5,
+    HeaderName::XAmzCopySourceServerSideEncryptionCustomerAlgorithm,
+    HeaderName::XAmzCopySourceServerSideEncryptionCustomerKey,
+    HeaderName::XAmzCopySourceServerSideEncryptionCustomerKeyMd5,
+]);
 
 /// Whether a query names any encryption parameter.
 pub(crate) fn query_has_encryption(query: Query<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::model::HeaderName;
+use crate::model::{HeaderName, HeaderNames};
 
 /// What sort of secret a value is. The label is part of the output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,28 +99,35 @@ pub(super) fn in_header(known: HeaderName, name: &[u8], value: &[u8], places: &m
 
 /// Whether [`in_header`] can find anything under that name: a cheap gate.
 pub(super) const fn may_hold_secret(known: HeaderName) -> bool {
-    matches!(
-        known,
-        HeaderName::Authorization
-            | HeaderName::ProxyAuthorization
-            | HeaderName::Referer
-            | HeaderName::Location
-            | HeaderName::XAmzCopySource
-            | HeaderName::Cookie
-            | HeaderName::SetCookie
-            | HeaderName::XAmzSecurityToken
-            | HeaderName::XAmzRequestToken
-            | HeaderName::XAmzServerSideEncryptionContext
-            | HeaderName::XAmzServerSideEncryptionCustomerKey
-            | HeaderName::XAmzCopySourceServerSideEncryptionCustomerKey
-            | HeaderName::XAmzServerSideEncryptionCustomerKeyMd5
-            | HeaderName::XAmzCopySourceServerSideEncryptionCustomerKeyMd5
-            | HeaderName::Other
-    )
+    NAMES_WITH_SECRETS.contains(known)
 }
+
+/// The headers that may hold a secret; unknown names are looked at one by one.
+const NAMES_WITH_SECRETS: HeaderNames = NAMES_WITH_LASTING_SECRETS.with(HeaderName::Authorization);
+
+/// Those of them whose secret serves longer than the signature of one request.
+pub(super) const NAMES_WITH_LASTING_SECRETS: HeaderNames = HeaderNames::of(&[
+    HeaderName::ProxyAuthorization,
+    HeaderName::Referer,
+    HeaderName::Location,
+    HeaderName::XAmzCopySource,
+    HeaderName::Cookie,
+    HeaderName::SetCookie,
+    HeaderName::XAmzSecurityToken,
+    HeaderName::XAmzRequestToken,
+    HeaderName::XAmzServerSideEncryptionContext,
+    HeaderName::XAmzServerSideEncryptionCustomerKey,
+    HeaderName::XAmzCopySourceServerSideEncryptionCustomerKey,
+    HeaderName::XAmzServerSideEncryptionCustomerKeyMd5,
+    HeaderName::XAmzCopySourceServerSideEncryptionCustomerKeyMd5,
+    HeaderName::Other,
+]);
 
 /// Finds the secrets in a request target or a URL: user information and query parameters.
 pub(super) fn in_url(url: &[u8], places: &mut Vec<Place>) {
+    if memchr::memchr2(b'?', b'@', url).is_none() {
+        return;
+    }
     if let Some(range) = user_information(url) {
         places.push(Place { range, kind: Kind::Password });
     }

@@ -190,10 +190,14 @@ impl Redactor {
     }
 
     fn learn_headers(&mut self, headers: &Headers, places: &mut Vec<Place>) {
+        // A signature is not learnt, and parsing it for every request would cost time.
+        let is_signed = headers.get(HeaderName::Authorization).is_some_and(|value| value.starts_with(b"AWS"));
+        let has_other_authorization = headers.has(HeaderName::Authorization) && !is_signed;
+        if !has_other_authorization && !headers.names().intersects(places::NAMES_WITH_LASTING_SECRETS) {
+            return;
+        }
         for (known, name, value) in headers.known() {
-            // A signature is not learnt, and parsing it for every request would cost time.
-            let signed = known == HeaderName::Authorization && value.starts_with(b"AWS");
-            if !signed && places::may_hold_secret(known) {
+            if places::may_hold_secret(known) && !(is_signed && known == HeaderName::Authorization) {
                 places::in_header(known, name, value, places);
                 self.learn_places(value, places);
             }

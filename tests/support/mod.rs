@@ -1,6 +1,6 @@
 //! Builds packets for tests: conversations over TCP as Ethernet frames, in order, which a test then disturbs.
 
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "shared by tests that use parts of it")]
 
 use hopwire::decode::{Decoder, Limits};
 use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Packet, Timestamp};

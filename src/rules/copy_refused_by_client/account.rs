@@ -36,8 +36,8 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
     let id = quote(&write.key_id);
     let target = format!("{}/{}", quote(story.bucket), quote(story.root));
     let message = format!(
-        "{} under {target} had to be copied, and no copy was sent: the client ({} {}) refuses to send a COPY with KMS parameters over http. \
-         The store named the key id {id} in its answer to the HEAD, and S3A echoes it. No customer key (SSE-C) is involved, whatever the exception says.",
+        "{} under {target} had to be copied, and no COPY was sent: {} {} refuses one with KMS parameters over http, and the store's answer to the HEAD \
+         named a KMS key. No customer key (SSE-C) is involved, whatever the exception says. The key id is {id}; S3A echoes it.",
         counted(stuck.len() as u64, "object", "objects"),
         about.sdk.label(),
         about.version.as_deref().map(crate::rules::quote::quote_text).unwrap_or_default(),
@@ -149,7 +149,7 @@ fn chain(write: &Write, story: &Story<'_>, client: ClientId, proof: &Option<Proo
     let mut chain = vec![
         Step { step: put_step(write, &key), evidence: write.put.iter().map(|put| put.evidence()).collect() },
         Step {
-            step: format!("HEAD {key} was answered with aws:kms and the key id {id}."),
+            step: format!("A HEAD of it was answered with aws:kms and the key id {id}."),
             evidence: first_head.iter().cloned().collect(),
         },
         Step { step: policy_step(client, view), evidence: first_head.into_iter().collect() },
@@ -192,7 +192,7 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
         Verdict::Sent | Verdict::Unverified => "",
     };
     format!(
-        "The client {} is S3A, which puts the key id of the HEAD into the COPY, and that SDK refuses such a request over http, for SSE-KMS too, with the text \"{text}\" ({}).",
+        "The client {} is S3A, which puts that key id into its COPY, and its SDK refuses such a request over http. The exception reads \"{text}\", for SSE-KMS too ({}).",
         view.client_text(client),
         policy.evidence
     )
@@ -200,11 +200,11 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
 
 fn absence_step(write: &Write, story: &Story<'_>) -> Step {
     let gaps: Vec<String> = write.gaps().iter().map(|gap| seconds(*gap)).collect();
-    let retries = if gaps.is_empty() { String::new() } else { format!(" The same HEAD came again at gaps of {} s.", gaps.join(", ")) };
-    let cleanup = if write.deleted.is_some() { " Then the object was deleted without having been copied." } else { "" };
+    let retries = if gaps.is_empty() { String::new() } else { format!(" (repeated after {} s)", gaps.join(", ")) };
+    let cleanup = if write.deleted.is_some() { ", and it was deleted without having been copied" } else { "" };
     let step = format!(
-        "No COPY of it followed in {} HEADs, and no _SUCCESS under {}/{}.{retries}{cleanup}",
-        write.heads.count,
+        "No COPY of it followed in {}{retries}{cleanup}; no _SUCCESS came under {}/{}.",
+        counted(write.heads.count, "HEAD", "HEADs"),
         quote(story.bucket),
         quote(story.root)
     );
@@ -215,12 +215,10 @@ fn absence_step(write: &Write, story: &Story<'_>) -> Step {
 
 fn doubts(weak: &Weakness) -> String {
     let lost = match weak.words.as_slice() {
-        [] => "This client's connections were seen from their first packet, with nothing missing, so a COPY did not get lost.".to_owned(),
-        words => format!("The view of this client is incomplete ({}): a COPY may have been missed.", crate::rules::quote::list(words)),
+        [] => "nothing of this client's connections is missing".to_owned(),
+        words => format!("a COPY may also have been missed, for the view of this client is incomplete ({})", crate::rules::quote::list(words)),
     };
-    format!(
-        "What else could explain the absence: a COPY over a path that was not captured, a capture that ended before the next retry, a job killed from outside. {lost}"
-    )
+    format!("What else could explain it: a path not captured, a capture that ended too early, a job killed from outside; {lost}.")
 }
 
 fn seconds(gap: Duration) -> String {
@@ -230,30 +228,30 @@ fn seconds(gap: Duration) -> String {
 /// The ways out, the safest first. None of them takes encryption settings out of Spark: there are none to take out.
 fn fixes() -> Vec<Fix> {
     vec![
-        Fix::tested("serve TLS on the proxy's front and let Spark use https (with Sidekick: --cert and --key)", ""),
+        Fix::tested("serve TLS on the proxy's front and use https in Spark (Sidekick: --cert and --key)", ""),
         Fix::tested(
-            "give the bucket a default rule of SSE-S3 (mc encrypt set sse-s3 ALIAS/BUCKET); automatic KMS encryption can stay on",
-            "nothing changes in Spark; new objects are not under SSE-KMS, and copies of older KMS objects are still refused",
+            "SSE-S3 as bucket default: mc encrypt set sse-s3 ALIAS/BUCKET",
+            "objects leave SSE-KMS; automatic KMS encryption can stay on, and nothing changes in Spark; copies of older KMS objects are still refused",
         ),
         Fix::tested(
-            "set SSE-S3 in Spark: fs.s3a.server-side-encryption-algorithm=AES256 (from 3.3.2 on: fs.s3a.encryption.algorithm=SSE-S3)",
-            "objects are not under SSE-KMS; copies of older KMS objects are still refused",
+            "in Spark, set fs.s3a.server-side-encryption-algorithm=AES256",
+            "objects leave SSE-KMS; from Hadoop 3.3.2 on the option is fs.s3a.encryption.algorithm=SSE-S3; copies of older KMS objects are still refused",
         ),
         Fix::tested(
-            "move to Hadoop 3.4 or later (AWS SDK for Java 2.x), with TLS on the front first",
-            "the newer SDK refuses nothing: over http the key id crosses in clear with each COPY, and with SSE-C the raw key",
+            "move to Hadoop 3.4 or later, with TLS on the front first",
+            "else keys cross in clear; its AWS SDK 2.x refuses nothing: over http each COPY shows the key id, and SSE-C the raw key",
         ),
         Fix::tested(
             "switch automatic KMS encryption off at the store",
-            "objects are stored without encryption; those already under KMS keep their key id, and their copies stay refused",
+            "new objects are not encrypted; those already under KMS keep their key id, and their copies stay refused",
         ),
         Fix::tested(
-            "counter-proof: a proxy that drops x-amz-server-side-encryption-aws-kms-key-id from the answers to HEAD",
-            "a diagnosis, not a remedy",
+            "for proof only: a proxy that drops the KMS key id from answers to HEAD",
+            "no remedy; the header is x-amz-server-side-encryption-aws-kms-key-id",
         ),
         Fix::untested(
-            "commit without copies: the magic committer together with Spark's cloud commit-protocol classes",
-            "its two fs.s3a.committer options alone did not help; other renames, as of streaming checkpoints, still copy",
+            "magic committer with Spark's cloud commit-protocol classes",
+            "no copies; its two fs.s3a.committer options alone did not help; other renames, as of streaming checkpoints, still copy",
         ),
     ]
 }

@@ -1,0 +1,195 @@
+//! Exchanges and streams in; which values are secret, and where those stand that a name tells, out.
+
+use std::ops::Range;
+
+use crate::convert::directions::Life;
+use crate::convert::finder::{Finder, PREFIX_BYTES};
+use crate::convert::forms::forms;
+use crate::convert::hidden::{Hidden, Oracle};
+use crate::convert::lines::{Line, Lines, name_end};
+use crate::convert::masks::{Masks, is_blotted};
+use crate::convert::scanner::Take;
+use crate::convert::{ConvertError, Masked};
+use crate::model::{Exchange, Headers};
+use crate::session::Kind;
+
+/// Learns the secrets of a capture.
+pub(super) struct Learner {
+    oracle: Oracle,
+    /// The values, to be looked for everywhere.
+    pub(super) finder: Finder,
+    /// The places that names tell.
+    pub(super) masks: Masks,
+    /// The kind of the first secret in clear that is not masked.
+    pub(super) exposed: Option<Masked>,
+    failure: Option<ConvertError>,
+}
+
+impl Learner {
+    pub(super) fn new() -> Self {
+        Self { oracle: Oracle::new(), finder: Finder::new(), masks: Masks::default(), exposed: None, failure: None }
+    }
+
+    /// Learns the values of an exchange. Those inside TLS may stand in clear elsewhere.
+    pub(super) fn learn(&mut self, exchange: &Exchange) {
+        let clear = exchange.transport.is_clear();
+        let target = exchange.request.target();
+        for hidden in self.oracle.in_target(target) {
+            self.learn_value(hidden.kind, target.get(hidden.range).unwrap_or_default(), clear);
+        }
+        self.learn_headers(&exchange.request.headers, clear);
+        self.learn_headers(&exchange.request.body.trailers, clear);
+        self.learn_body(&exchange.request.body.kept, clear);
+        if let Some(response) = exchange.response() {
+            self.learn_headers(&response.headers, clear);
+            self.learn_headers(&response.body.trailers, clear);
+            self.learn_body(&response.body.kept, clear);
+        }
+    }
+
+    /// The first failure: too many secrets.
+    pub(super) fn check(&mut self) -> Result<(), ConvertError> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    fn learn_headers(&mut self, headers: &Headers, clear: bool) {
+        for (name, value) in headers.iter() {
+            for hidden in self.oracle.in_header(name, value) {
+                self.learn_value(hidden.kind, value.get(hidden.range).unwrap_or_default(), clear);
+            }
+        }
+    }
+
+    fn learn_body(&mut self, body: &[u8], clear: bool) {
+        for Hidden { range, kind } in self.oracle.in_body(body) {
+            let value = body.get(range.clone()).unwrap_or_default();
+            self.learn_value(kind, value, clear);
+            if clear && value.len() < SHORT_BYTES && !is_blotted(value) {
+                // A short value is not searched for by itself: what stands around it tells where it is.
+                let around = range.start.saturating_sub(CONTEXT_BYTES)..(range.end + CONTEXT_AFTER_BYTES).min(body.len());
+                let secret = range.start - around.start..range.end - around.start;
+                let added = self.finder.add(body.get(around).unwrap_or_default(), secret, Masked::Secret(kind));
+                self.note(added);
+            }
+        }
+    }
+
+    fn learn_value(&mut self, kind: Kind, value: &[u8], clear: bool) {
+        if is_blotted(value) {
+            return;
+        }
+        let what = Masked::Secret(kind);
+        if clear {
+            self.exposed.get_or_insert(what);
+        }
+        if value.len() < PREFIX_BYTES || value.len() > VALUE_BYTES_MAX || self.finder.knows(value) {
+            return;
+        }
+        for form in forms(kind, value) {
+            let added = self.finder.add(&form, 0..form.len(), what);
+            self.note(added);
+        }
+    }
+
+    /// Masks what names tell in a line; tells whether the whole of it is secret.
+    fn line(&mut self, life: Life, line: Line<'_>) -> bool {
+        let text = line.text.strip_suffix(b"\r").unwrap_or(line.text);
+        let mut all = false;
+        for (range, what) in self.secrets_in(text, line, &mut all) {
+            let value = text.get(range.clone()).unwrap_or_default();
+            if let Masked::Secret(kind) = what {
+                self.learn_value(kind, value, true);
+            }
+            let added = self.masks.add(life, line.offset + range.start as u64, range.len(), what);
+            self.note(added);
+        }
+        all
+    }
+
+    fn secrets_in(&self, text: &[u8], line: Line<'_>, all: &mut bool) -> Vec<(Range<usize>, Masked)> {
+        let torn = |range: Range<usize>| vec![(range, Masked::TornLine)];
+        match name_end(text) {
+            Some((0, b' ' | b'\t')) if line.after_secret => {
+                *all = true;
+                torn(0..text.len())
+            }
+            Some((end, b':')) if end > 0 => self.in_header(text, end, end + 1, line.is_torn, all),
+            Some((end, b' ' | b'\t')) if end > 0 => {
+                let rest = text.get(end..).unwrap_or_default();
+                let spaces = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
+                if rest.get(spaces) == Some(&b':') {
+                    return self.in_header(text, end, end + spaces + 1, line.is_torn, all);
+                }
+                self.in_start_line(text, end + spaces, line.is_torn)
+            }
+            Some((_, b';')) => chunk_signature(text).map(|range| (range, Masked::Secret(Kind::Signature))).into_iter().collect(),
+            _ if line.is_torn && text.len() >= SHORT_BYTES && !text.starts_with(b"HTTP/") => torn(0..text.len()),
+            _ => Vec::new(),
+        }
+    }
+
+    fn in_header(&self, text: &[u8], name: usize, value: usize, is_torn: bool, all: &mut bool) -> Vec<(Range<usize>, Masked)> {
+        let rest = text.get(value..).unwrap_or_default();
+        let start = value + (rest.len() - rest.trim_ascii_start().len());
+        let trimmed = text.get(start..).unwrap_or_default().trim_ascii_end();
+        let end = start + trimmed.len();
+        if is_torn {
+            // The name may have begun before the hole.
+            return vec![(start..end, Masked::TornLine)];
+        }
+        let hidden = self.oracle.in_header(text.get(..name).unwrap_or_default(), trimmed);
+        *all = hidden.iter().any(|hidden| hidden.range.end == trimmed.len());
+        hidden.into_iter().map(|hidden| (shift(hidden.range, start), Masked::Secret(hidden.kind))).collect()
+    }
+
+    /// `METHOD target HTTP/1.1`
+    fn in_start_line(&self, text: &[u8], target: usize, is_torn: bool) -> Vec<(Range<usize>, Masked)> {
+        let rest = text.get(target..).unwrap_or_default();
+        let version = memchr::memrchr(b' ', rest).filter(|at| rest.get(at + 1..).is_some_and(|word| word.starts_with(b"HTTP/")));
+        if is_torn && version.is_none() && text.len() >= SHORT_BYTES {
+            return vec![(0..text.len(), Masked::TornLine)];
+        }
+        let rest = rest.get(..version.unwrap_or(rest.len())).unwrap_or(rest);
+        let hidden = self.oracle.in_target(rest);
+        hidden.into_iter().map(|hidden| (shift(hidden.range, target), Masked::Secret(hidden.kind))).collect()
+    }
+
+    fn note(&mut self, added: Result<(), ConvertError>) {
+        if let Err(error) = added {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+impl Take for Learner {
+    type State = Lines;
+
+    fn data(&mut self, life: Life, lines: &mut Lines, offset: u64, data: &[u8]) {
+        lines.feed(offset, data, &mut |line| self.line(life, line));
+    }
+
+    fn gap(&mut self, life: Life, lines: &mut Lines, before: u64) {
+        lines.gap(before, &mut |line| self.line(life, line));
+    }
+}
+
+const fn shift(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+/// `10000;chunk-signature=…`, in a body that the client signed in chunks.
+fn chunk_signature(text: &[u8]) -> Option<Range<usize>> {
+    const NAME: &[u8] = b"chunk-signature=";
+    let size = text.iter().position(|byte| !byte.is_ascii_hexdigit())?;
+    let start = memchr::memmem::find(text, NAME)? + NAME.len();
+    let value = text.get(start..)?;
+    let length = value.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(value.len());
+    (size > 0 && length > 0).then_some(start..start + length)
+}
+
+/// Shorter values are not looked for elsewhere.
+const SHORT_BYTES: usize = PREFIX_BYTES;
+const CONTEXT_BYTES: usize = 24;
+const CONTEXT_AFTER_BYTES: usize = 4;
+/// Longer values are masked by their place only.
+const VALUE_BYTES_MAX: usize = 64 << 10;
