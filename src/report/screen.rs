@@ -50,7 +50,11 @@ impl Screen<'_, '_> {
         // Blanks inside the places become one letter, so that colour starts and ends within a line.
         let glued = format!("[{}]", places.replace(' ', GLUE));
         let width = WIDTH - columns(other).max(columns(first));
-        let lines = if columns(&glued) <= width { wrap(&format!("{text} {glued}"), width) } else { wrap(&format!("{text} [{places}]"), width) };
+        let lines = if columns(&glued) <= width {
+            wrap(&format!("{text} {glued}"), width)
+        } else {
+            wrap(&format!("{text} [{places}]"), width)
+        };
         for (at, line) in lines.iter().enumerate() {
             let line = match line.split_once('[').filter(|_| line.contains(GLUE)) {
                 Some((words, rest)) => format!("{words}{}", self.paint(Colour::Faint, &format!("[{}", rest.replace(GLUE, " ")))),

@@ -75,11 +75,15 @@ pub(super) fn chain(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Resul
     }
     screen.heading("Why")?;
     let verbose = screen.style.verbose;
+    let mut before = String::new();
     for (at, step) in finding.chain.iter().enumerate() {
         let text = screen.clean(&step.step);
         let text = if verbose { text } else { shorten(gist(&text)) };
         let places = screen.places(&step.evidence, 0, if verbose { 8 } else { 4 });
-        screen.shown(&format!("  {}. ", at + 1), "     ", &text, &places)?;
+        // Frames that the step before named already are not named again.
+        let shown = if places == before { "" } else { &places };
+        screen.shown(&format!("  {}. ", at + 1), "     ", &text, shown)?;
+        before = places;
     }
     Ok(())
 }
@@ -122,7 +126,6 @@ fn in_short(fix: &Fix) -> String {
 
 /// How much was seen, and what was not.
 fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
-    writeln!(screen.out)?;
     let summary = screen.report.summary;
     let view = &summary.completeness;
     let mut seen = vec![counted(view.exchanges, "exchange"), connections(view)];
@@ -148,6 +151,7 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let loss = |row: &crate::analysis::LossRow| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes));
     not_seen.extend(summary.losses.iter().map(loss));
     let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
+    writeln!(screen.out)?;
     screen.paragraph("seen:     ", "          ", &seen.join(", "))?;
     screen.paragraph("not seen: ", "          ", &not_seen)
 }

@@ -192,7 +192,7 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
         Verdict::Sent | Verdict::Unverified => "",
     };
     format!(
-        "The client {} is S3A, which puts that key id into its COPY, and its SDK refuses such a request over http. The exception reads \"{text}\", for SSE-KMS too ({}).",
+        "This client is S3A: it puts that id into its COPY, which its SDK refuses to send over http. It is {}. The exception reads \"{text}\", for SSE-KMS too ({}).",
         view.client_text(client),
         policy.evidence
     )

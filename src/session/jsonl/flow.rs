@@ -2,9 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{
-    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Protocol, Shut, Stamp, StreamCount, Transport,
-};
+use crate::model::{Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Protocol, Shut, Stamp, StreamCount, Transport};
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
 use crate::session::jsonl::read::RecordedFlow;
@@ -76,11 +74,14 @@ fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor)
         None => json.null(),
     }
     json.key("shut_detail");
-    optional_number(json, match shut {
-        Some(Shut::SuiteNotSupported(suite)) => Some(u64::from(*suite)),
-        Some(Shut::PacketMissing(record)) => Some(*record),
-        _ => None,
-    });
+    optional_number(
+        json,
+        match shut {
+            Some(Shut::SuiteNotSupported(suite)) => Some(u64::from(*suite)),
+            Some(Shut::PacketMissing(record)) => Some(*record),
+            _ => None,
+        },
+    );
     json.key("sealed_bytes");
     json.number(*sealed_bytes);
 }

@@ -6,7 +6,10 @@ use md5::{Digest as _, Md5};
 use serde::Serialize;
 
 use crate::model::HeaderName;
-use crate::model::{Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, TlsView, Transport};
+use crate::model::{
+    Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, TlsView,
+    Transport,
+};
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
