@@ -74,7 +74,7 @@ fn gist_of(screen: &Screen<'_, '_>, finding: &Finding) -> String {
     let text = match finding.hop.map(|hop| screen.clean(screen.report.hop(hop))) {
         Some(hop) => {
             let text = text.strip_prefix(&format!("On {hop}, ")).unwrap_or(&text);
-            text.replacen(&format!(" on {hop}"), "", 1)
+            text.replacen(&format!(" on {hop}"), "", 1).replacen(&format!("crossed {hop} in"), "crossed in", 1)
         }
         None => text,
     };
