@@ -74,6 +74,7 @@ const EDGES: &[&str] = &[
     "capture/live/",
     "capture/docker.rs",
     "capture/docker/",
+    "capture/interfaces.rs",
     "proxy/",
     "replay/send.rs",
     "lab/",

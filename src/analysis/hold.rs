@@ -37,6 +37,11 @@ impl Hold {
         None
     }
 
+    /// Time went by without an event. While capturing live nobody shall wait for the next one.
+    pub(super) fn handle_time(&mut self, now: Timestamp) {
+        self.is_over |= self.first_use.is_some_and(|first| now.since(first) > SETTLING);
+    }
+
     /// The events that need not be held any more, in order.
     pub(super) fn release(&mut self) -> Option<Event> {
         if self.is_over { self.events.pop_front() } else { None }

@@ -3,6 +3,8 @@
 mod flows;
 mod histogram;
 mod hold;
+mod joins;
+mod stage;
 mod summary;
 mod tables;
 
@@ -15,16 +17,18 @@ use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
-pub use summary::{ClientRow, Counts, Direction, EncryptionRow, JoinRow, Latency, LossRow, OperationRow, Summary, TlsRow};
+pub use summary::{
+    ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
+    TlsRow,
+};
 
-use crate::hops::{Clients, HopId, Topology};
-use crate::model::{Event, Exchange, ExchangeId, FlowClosed, HeaderName, Loss, Timestamp};
-use crate::rules::{Context, Finding, Judge, Selection, View};
+use crate::hops::Correlator;
+use crate::model::{Event, Exchange, ExchangeId, Loss, Timestamp};
+use crate::rules::Finding;
+use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, Encryption};
-use flows::Flows;
 use hold::Hold;
-use tables::Tables;
+use stage::Stage;
 
 /// What the user knows beside the capture.
 #[derive(Clone, Debug, Default)]
@@ -68,37 +72,24 @@ pub struct Judged<'x> {
 }
 
 /// A run. Memory is bounded by the bounds of its parts: nothing holds all exchanges.
+///
+/// An event passes three places: it is held while the hops in use show themselves, then waits for its partner on another hop
+/// where it can have one, and is then judged and counted. The order stays that of the capture.
 pub struct Analysis {
-    domains: Domains,
-    logs: Vec<(String, ClientLog)>,
-    topology: Topology,
-    clients: Clients,
-    judge: Judge,
-    flows: Flows,
-    tables: Tables,
     hold: Hold,
-    now: Timestamp,
+    correlator: Correlator,
+    stage: Stage,
 }
 
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self {
-            domains: Domains::new(options.domains),
-            logs: options.client_logs,
-            topology: Topology::new(options.hops, options.names),
-            clients: Clients::default(),
-            judge: Judge::new(Selection { select: options.select, ignore: options.ignore }),
-            flows: Flows::default(),
-            tables: Tables::default(),
-            hold: Hold::new(),
-            now: Timestamp::EPOCH,
-        }
+        Self { hold: Hold::new(), correlator: Correlator::default(), stage: Stage::new(options) }
     }
 
     /// A host name that the capture holds.
     pub fn handle_name(&mut self, ip: IpAddr, name: &str) {
-        self.topology.handle_name(ip, name);
+        self.stage.handle_name(ip, name);
     }
 
     /// An event, in capture order.
@@ -106,146 +97,76 @@ impl Analysis {
         let is_use = self.observe(&event);
         let at = time_of(&event);
         if let Some(event) = self.hold.take(event, is_use, at) {
-            self.process(event, sink);
+            self.pass(event, at, sink);
         } else if !self.hold.is_idle() {
-            while let Some(event) = self.hold.release() {
-                self.process(event, sink);
-            }
+            self.pass_held(sink);
         }
+    }
+
+    /// The clock of a live source, which goes on where no packets come.
+    pub fn handle_time(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        if !self.hold.is_idle() {
+            self.hold.handle_time(now);
+            self.pass_held(sink);
+        }
+        self.correlator.handle_time(now);
+        self.take_turns(sink);
     }
 
     /// Totals so far.
     pub fn handle_counts(&mut self, counts: &Counts) {
-        self.flows.handle_counts(counts);
+        self.stage.handle_counts(counts);
     }
 
     /// Ends the run.
     pub fn finish(mut self, sink: &mut dyn Sink) -> Summary {
         self.hold.end();
-        while let Some(event) = self.hold.release() {
-            self.process(event, sink);
-        }
-        self.topology.settle();
-        let Self { logs, topology, clients, judge, flows, tables, now, .. } = self;
-        let view = View {
-            hops: &topology,
-            clients: &clients,
-            gaps: &flows.gaps,
-            completeness: &flows.completeness,
-            shut: &flows.shut,
-            logs: &logs,
-            now,
-        };
-        let judgement = judge.finish(&view);
-        Summary {
-            operations: tables.operations(),
-            clients: client_rows(&clients),
-            encryption: tables.encryption(),
-            joins: Vec::new(),
-            findings: judgement.findings,
-            verdict: judgement.verdict,
-            hops: topology.into_hops(),
-            completeness: flows.completeness,
-            losses: flows.losses,
-            tls_flows: flows.tls,
-        }
+        self.pass_held(sink);
+        self.correlator.end();
+        self.take_turns(sink);
+        self.stage.finish()
     }
 
     /// Gathers evidence on the parts of addresses before anything is named; tells whether it is an exchange of a user.
     fn observe(&mut self, event: &Event) -> bool {
+        self.stage.observe(event);
+        self.correlator.observe(event);
         match event {
-            Event::Exchange(exchange) => {
-                self.topology.observe_exchange(exchange);
-                !self.hold.is_idle() && !is_probe(exchange)
+            Event::Exchange(exchange) => !self.hold.is_idle() && !is_probe(exchange),
+            Event::FlowClosed(_) | Event::FlowOpened(_) | Event::Lost(_) => false,
+        }
+    }
+
+    fn pass_held(&mut self, sink: &mut dyn Sink) {
+        while let Some(event) = self.hold.release() {
+            let at = time_of(&event);
+            self.pass(event, at, sink);
+        }
+    }
+
+    fn pass(&mut self, event: Event, at: Timestamp, sink: &mut dyn Sink) {
+        // That a flow began is counted and changes nothing that others see: it need not wait.
+        if matches!(event, Event::FlowOpened(_)) {
+            return self.stage.process(&event, at, sink);
+        }
+        let is_call = matches!(&event, Event::Exchange(exchange) if !is_probe(exchange));
+        match self.correlator.take(event, is_call, at) {
+            Some(event) => self.stage.process(&event, at, sink),
+            None => self.take_turns(sink),
+        }
+    }
+
+    fn take_turns(&mut self, sink: &mut dyn Sink) {
+        while let Some(turn) = self.correlator.next_turn() {
+            let event = turn.event();
+            match event {
+                Event::Exchange(exchange) => {
+                    self.stage.process_exchange(exchange, time_of(event), &self.correlator.partners(&turn), sink);
+                }
+                _ => self.stage.process(event, time_of(event), sink),
             }
-            Event::FlowClosed(closed) => {
-                self.topology.observe_flow(closed);
-                false
-            }
-            Event::FlowOpened(_) | Event::Lost(_) => false,
+            self.correlator.finish(turn);
         }
-    }
-
-    fn process(&mut self, event: Event, sink: &mut dyn Sink) {
-        self.now = self.now.max(time_of(&event));
-        match event {
-            Event::FlowOpened(_) => self.flows.handle_open(),
-            Event::Exchange(exchange) => self.process_exchange(&exchange, sink),
-            Event::FlowClosed(closed) => self.process_close(&closed),
-            Event::Lost(loss) => {
-                self.flows.handle_loss(&loss);
-                sink.loss(&loss);
-            }
-        }
-    }
-
-    fn process_exchange(&mut self, exchange: &Exchange, sink: &mut dyn Sink) {
-        self.flows.handle_exchange(exchange);
-        let hop = self.topology.count_exchange(exchange);
-        let call = Call::read(exchange, &self.domains);
-        let judged = call.as_ref().filter(|call| !call.is_health_check());
-        if let Some(call) = judged {
-            self.judge_call(call, hop);
-        }
-        if call.is_none() || !exchange.anomalies.is_empty() {
-            let (judge, view) = self.judge_and_view();
-            judge.handle_exchange(exchange, hop, &view);
-        }
-        sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: None });
-        for finding in self.judge.take_raised() {
-            sink.raised(&finding);
-        }
-    }
-
-    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) {
-        self.topology.count_call(hop);
-        let headers = &call.exchange.request.headers;
-        let agent = headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent));
-        let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent, || call.client());
-        let (request_encrypted, response_encrypted) = call.has_encryption_headers();
-        let asked = if request_encrypted { call.request_encryption() } else { Encryption::default() };
-        let told = if response_encrypted { call.response_encryption() } else { Encryption::default() };
-        let is_clear = call.exchange.transport.is_clear();
-        let view = View {
-            hops: &self.topology,
-            clients: &self.clients,
-            gaps: &self.flows.gaps,
-            completeness: &self.flows.completeness,
-            shut: &self.flows.shut,
-            logs: &self.logs,
-            now: self.now,
-        };
-        let context = Context {
-            view,
-            hop,
-            client,
-            is_clear,
-            twin: None,
-            request_encrypted,
-            response_encrypted,
-            asked: &asked,
-            told: &told,
-        };
-        self.tables.add(call, &context);
-        self.judge.handle_call(call, &context);
-    }
-
-    fn process_close(&mut self, closed: &FlowClosed) {
-        let hop = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
-        self.flows.handle_close(closed, hop);
-    }
-
-    fn judge_and_view(&mut self) -> (&mut Judge, View<'_>) {
-        let view = View {
-            hops: &self.topology,
-            clients: &self.clients,
-            gaps: &self.flows.gaps,
-            completeness: &self.flows.completeness,
-            shut: &self.flows.shut,
-            logs: &self.logs,
-            now: self.now,
-        };
-        (&mut self.judge, view)
     }
 }
 
@@ -266,22 +187,4 @@ fn time_of(event: &Event) -> Timestamp {
         Event::FlowClosed(closed) => closed.last.at,
         Event::Lost(loss) => loss.stamp.at,
     }
-}
-
-/// The clients by hop and program: addresses with the same program on a hop are one row.
-fn client_rows(clients: &Clients) -> Vec<ClientRow> {
-    let mut rows: Vec<ClientRow> = Vec::new();
-    for (_, client) in clients.iter() {
-        match rows.iter_mut().find(|row| row.hop == client.hop && row.agent == client.agent) {
-            Some(row) => row.exchanges += client.calls,
-            None => rows.push(ClientRow {
-                hop: client.hop,
-                sdk: client.sdk.label(),
-                version: client.version.clone(),
-                agent: client.agent.clone(),
-                exchanges: client.calls,
-            }),
-        }
-    }
-    rows
 }

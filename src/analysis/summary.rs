@@ -125,8 +125,8 @@ pub struct EncryptionRow {
     pub count: u64,
 }
 
-/// How the calls of two hops were joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How the calls of two hops were joined, and what the proxy between them did.
+#[derive(Clone, Debug)]
 pub struct JoinRow {
     /// The hop nearer the client.
     pub downstream: HopId,
@@ -138,8 +138,44 @@ pub struct JoinRow {
     pub unmatched_downstream: u64,
     /// Calls seen only nearer the store.
     pub unmatched_upstream: u64,
+    /// Requests that the proxy sent once more.
+    pub resends: u64,
+    /// Joined calls that were a further attempt of the client (`amz-sdk-request: attempt=2` and so on).
+    pub retries: u64,
     /// Joined calls by the key that joined them.
     pub by: Vec<(&'static str, u64)>,
+    /// Joined calls by how surely they are one.
+    pub confidence: Vec<(&'static str, u64)>,
+    /// Where the time went.
+    pub latency: LatencySplit,
+    /// What the proxy did to the heads of requests.
+    pub request_headers: HeaderChanges,
+    /// What the proxy did to the heads of responses.
+    pub response_headers: HeaderChanges,
+}
+
+/// Latencies of joined calls that were answered on both hops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatencySplit {
+    /// On the hop nearer the client: from the first byte of the request to the last of the response.
+    pub client_leg: Option<Latency>,
+    /// Inside the proxy: how long it kept the first byte of the request and the first byte of the response.
+    pub proxy: Option<Latency>,
+    /// On the hop nearer the store: from the first byte of the request to the last of the response.
+    pub store_leg: Option<Latency>,
+}
+
+/// Names of header fields that a proxy touched, in lower case, with the number of messages; the most frequent first. Wire text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderChanges {
+    /// Only after the proxy.
+    pub added: Vec<(String, u64)>,
+    /// Only before the proxy.
+    pub dropped: Vec<(String, u64)>,
+    /// With another value.
+    pub changed: Vec<(String, u64)>,
+    /// Those of them that the request's signature covers.
+    pub signed: Vec<(String, u64)>,
 }
 
 /// One reason why something was not decoded.

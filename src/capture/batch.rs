@@ -17,6 +17,8 @@ pub struct Batch {
     pub(super) first_ordinal: u64,
     /// Frames of packets from several files; empty where all are from one file.
     frames: Vec<Frame>,
+    /// What time it was when it was filled, where the source has a clock.
+    now: Option<Timestamp>,
     /// Bytes of `buffer` in use, where packets are appended one by one.
     used_bytes: usize,
     files: Arc<[Option<Arc<dyn ReadAt>>]>,
@@ -154,6 +156,7 @@ impl Batch {
             found: Found::default(),
             first_ordinal: 1,
             frames: Vec::new(),
+            now: None,
             used_bytes: 0,
             files: Arc::new([]),
         }
@@ -195,6 +198,83 @@ impl Batch {
         self.frames.push(packet.frame);
         self.used_bytes = end;
         true
+    }
+
+    /// Forgets all packets, to be filled by [`Batch::push`]: the next packet has these numbers.
+    pub fn begin(&mut self, file: u16, next_number: u64, next_ordinal: u64) {
+        self.found.clear();
+        self.frames.clear();
+        self.used_bytes = 0;
+        self.first_ordinal = next_ordinal;
+        self.found.file = file;
+        self.found.first_number = next_number;
+        self.found.next_number = 0;
+        if self.buffer.len() > self.target_bytes.saturating_mul(PUSHED_MAX) {
+            self.buffer.truncate(self.target_bytes);
+            self.buffer.shrink_to(self.target_bytes);
+        }
+    }
+
+    /// Appends a packet that was just captured; it grows where it has to. `original` is its length on the wire, and `interface`
+    /// its interface's place in [`crate::capture::SourceSummary::interfaces`].
+    #[inline]
+    pub fn push(&mut self, at: Timestamp, link: LinkType, interface: u16, original: u32, bytes: &[u8]) {
+        let end = self.used_bytes + bytes.len();
+        if end > self.buffer.len() {
+            self.buffer.resize(end, 0);
+        }
+        if let Some(place) = self.buffer.get_mut(self.used_bytes..end) {
+            place.copy_from_slice(bytes);
+        }
+        let length = bytes.len() as u32;
+        self.found.records.push(Record {
+            at: at.as_nanos(),
+            offset: self.used_bytes as u32,
+            held: length,
+            captured: length,
+            original,
+            number: self.found.next_number,
+            link: u16::try_from(link.0).unwrap_or(u16::MAX),
+            interface,
+        });
+        self.found.next_number += 1;
+        self.used_bytes = end;
+    }
+
+    /// Notes what time it is: live, time goes on where no packets come.
+    pub const fn set_now(&mut self, now: Timestamp) {
+        self.now = Some(now);
+    }
+
+    /// What time it was when it was filled; `None` where the source has no clock but that of its packets.
+    pub const fn now(&self) -> Option<Timestamp> {
+        self.now
+    }
+
+    /// Appends a secret that became known; it holds for the packets of this batch too.
+    pub fn push_secret(&mut self, secret: Secret) {
+        self.found.secrets.push(secret);
+    }
+
+    /// Appends the name of an address.
+    pub fn push_name(&mut self, address: IpAddr, name: &str) {
+        self.found.name(address, name.as_bytes());
+    }
+
+    /// How many bytes there is room for, before a batch that is filled by [`Batch::push`] is full.
+    pub fn room(&self) -> usize {
+        self.target_bytes.saturating_sub(self.used_bytes)
+    }
+
+    /// Puts pushed packets in the order of time and numbers them anew.
+    pub fn sort_by_time(&mut self) {
+        if self.found.records.is_sorted_by_key(|record| record.at) {
+            return;
+        }
+        self.found.records.sort_by_key(|record| record.at);
+        for (number, record) in self.found.records.iter_mut().enumerate() {
+            record.number = number as u32;
+        }
     }
 
     #[inline]
@@ -296,6 +376,9 @@ pub(super) fn bounded_text(text: &[u8], bytes_max: usize) -> String {
 /// Bytes of a batch: measured best between 64 KiB and 1 MiB, where it fits the second-level cache.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
 
+/// A pushed batch may hold so many times its target until its memory is given back.
+const PUSHED_MAX: usize = 4;
+
 /// Comments kept of one batch.
 const COMMENTS_MAX: usize = 4096;
 
@@ -317,3 +400,36 @@ const NO_PACKET: Packet<'static> = Packet {
     captured: 0,
     original: 0,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushed_packets_come_back_in_the_order_of_time_with_numbers_of_their_own() {
+        let mut batch = Batch::new();
+        for round in 0..3_u64 {
+            batch.begin(2, 100 + round, 7);
+            for (at, bytes) in [(30, b"three".as_slice()), (10, b"one"), (20, b"two")] {
+                batch.push(Timestamp::from_nanos(at), LinkType(1), 4, 99, bytes);
+            }
+            batch.sort_by_time();
+            let seen: Vec<_> =
+                batch.packets().map(|packet| (packet.ordinal, packet.frame, packet.bytes, packet.original)).collect();
+            let frame = |number| Frame::new(2, 100 + round + number);
+            assert_eq!(seen, [(7, frame(0), b"one".as_slice(), 99), (8, frame(1), b"two", 99), (9, frame(2), b"three", 99)]);
+            assert!(batch.is_whole(0) && batch.interface(2) == 4);
+        }
+    }
+
+    #[test]
+    fn a_batch_grows_for_what_was_captured_and_shrinks_again() {
+        let mut batch = Batch::with_target(1000);
+        batch.begin(0, 1, 1);
+        let big = vec![7; 5000];
+        batch.push(Timestamp::EPOCH, LinkType(1), 0, 5000, &big);
+        assert_eq!((batch.packet(0).bytes, batch.room()), (big.as_slice(), 0));
+        batch.begin(0, 2, 2);
+        assert_eq!((batch.buffer.len(), batch.room(), batch.is_empty()), (1000, 1000, true));
+    }
+}

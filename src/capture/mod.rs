@@ -1,15 +1,21 @@
 //! Packets in: captures of any format, compressed or not, whole or damaged, as batches of packets in one order.
 //!
-//! Everything here is pure: it reads from [`Input`]s that somebody else opened.
+//! Reading files is pure: from [`Input`]s that somebody else opened. Only `live`, `docker` and `interfaces` touch the
+//! machine.
 
 mod batch;
 mod blocks;
 mod bytes;
 mod decompress;
+pub mod docker;
 mod error;
+mod interfaces;
+#[cfg(feature = "live")]
+mod live;
 mod merge;
 mod pcap;
 mod pcapng;
+mod place;
 mod prescan;
 mod reader;
 mod resolution;
@@ -24,6 +30,10 @@ mod walk;
 pub use batch::{Batch, PacketTail};
 pub use bytes::{Input, ReadAt};
 pub use error::CaptureError;
+pub use interfaces::{LocalInterface, interface_of_index, interfaces_of_process, is_interface, local_interfaces, port_of_bridge};
+#[cfg(feature = "live")]
+pub use live::{LiveCapture, LiveError, LiveOptions, LiveState, Relocate, check_filter};
+pub use place::{ANY, Place, PlaceError, Selection, place_again};
 pub use prescan::secrets_in;
 pub use saved::SavedCapture;
 pub use sniff::{Kind, sniff};

@@ -26,9 +26,16 @@ pub(super) struct Arguments {
     /// Captures (pcap, pcapng, also .gz and .zst) or recorded sessions (jsonl); - is stdin; several are one capture
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
+    #[command(flatten)]
+    judging: Judging,
+}
+
+/// How to judge and report, whatever the exchanges come from.
+#[derive(Args)]
+pub(super) struct Judging {
     /// A TLS key log (SSLKEYLOGFILE); secrets inside pcapng are used without asking
     #[arg(long, value_name = "FILE")]
-    keylog: Vec<String>,
+    pub(super) keylog: Vec<String>,
     /// The log of the client (Spark, SDK): its refusals are read as evidence
     #[arg(long, value_name = "FILE")]
     client_log: Vec<String>,
@@ -46,7 +53,7 @@ pub(super) struct Arguments {
     format: Option<FormatName>,
     /// Writes the report to a file that only you can read
     #[arg(short, long, value_name = "FILE")]
-    output: Option<String>,
+    pub(super) output: Option<String>,
     /// Reports these rules only
     #[arg(long, value_name = "RULE,…", value_delimiter = ',', value_parser = parse_rule)]
     select: Vec<String>,
@@ -62,6 +69,9 @@ pub(super) struct Arguments {
     /// Exits with 3 if anything was lost or stayed shut
     #[arg(long)]
     strict: bool,
+    /// Opens and authenticates every TLS record, also those inside bodies of known length
+    #[arg(long)]
+    verify: bool,
     /// Threads [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -70,7 +80,7 @@ pub(super) struct Arguments {
     max_memory: Option<u64>,
     /// Shows nothing but the report and errors
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Shows every finding in full
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
@@ -79,43 +89,64 @@ pub(super) struct Arguments {
     color: When,
 }
 
-type Out = Box<dyn Write + Send>;
+pub(super) type Out = Box<dyn Write + Send>;
 
 /// Runs the analysis and reports.
 pub(super) fn run(arguments: Arguments) -> Ended {
-    let format = arguments.rendered_format()?;
-    let options = arguments.options()?;
-    let secrets = arguments.secrets()?;
-    let redactor = arguments.redactor()?;
-    let inputs = inputs::open(&arguments.files)?;
-    let Output { name, stream } = output::open(arguments.output.as_deref(), &arguments.files)?;
-    let analysis = Analysis::new(options);
-    let analyze = |recorder: &mut Recorder<Out>| {
-        let mut sink = Progress::new(recorder, arguments.quiet);
+    let Arguments { files, judging } = arguments;
+    judging.check()?;
+    let secrets = judging.secrets()?;
+    let inputs = inputs::open(&files)?;
+    let output = output::open(judging.output.as_deref(), &files)?;
+    let summary = judging.judge(output, |analysis, recorder| {
+        let mut sink = Progress::new(recorder, judging.quiet);
         match inputs {
             Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink),
-            Inputs::Packets(files) => analyze_packets(files, secrets, arguments.resources(), analysis, &mut sink),
+            Inputs::Packets(files) => analyze_packets(files, secrets, judging.resources(), analysis, &mut sink),
         }
-    };
-    let (ran, written) = match format {
-        Some(format) => {
-            let mut recorder = Recorder::new(redactor);
-            let ran = analyze(&mut recorder)?;
-            let written = write_report(format, &arguments, &ran, recorder.redactor(), stream);
-            (ran, written)
-        }
-        None => {
-            let mut recorder = Recorder::writing(redactor, stream);
-            let ran = analyze(&mut recorder)?;
-            let written = recorder.finish(&ran.sources, &ran.summary);
-            (ran, written)
-        }
-    };
-    written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
-    conclude(&arguments, &ran.summary)
+    })?;
+    judging.conclude(&summary)
 }
 
-impl Arguments {
+impl Judging {
+    /// Looks for mistakes that need no input to be seen.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.rendered_format().map(drop)
+    }
+
+    /// Lets `analyze` run through an analysis, and reports what came out.
+    pub(super) fn judge(
+        &self,
+        output: Output,
+        analyze: impl FnOnce(Analysis, &mut Recorder<Out>) -> Result<Ran, Failure>,
+    ) -> Result<Summary, Failure> {
+        let format = self.rendered_format()?;
+        let analysis = Analysis::new(self.options()?);
+        let redactor = self.redactor()?;
+        let Output { name, stream } = output;
+        let (ran, written) = match format {
+            Some(format) => {
+                let mut recorder = Recorder::new(redactor);
+                let ran = analyze(analysis, &mut recorder)?;
+                let written = write_report(format, self, &ran, recorder.redactor(), stream);
+                (ran, written)
+            }
+            None => {
+                let mut recorder = Recorder::writing(redactor, stream);
+                let ran = analyze(analysis, &mut recorder)?;
+                let written = recorder.finish(&ran.sources, &ran.summary);
+                (ran, written)
+            }
+        };
+        written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
+        Ok(ran.summary)
+    }
+
+    /// The exit code, and why nothing could be judged where that is so.
+    pub(super) fn conclude(&self, summary: &Summary) -> Ended {
+        conclude(self, summary)
+    }
+
     /// The format to render, or `None` for a session.
     fn rendered_format(&self) -> Result<Option<Format>, Failure> {
         let by_suffix = || self.output.as_deref().and_then(FormatName::of_suffix);
@@ -144,8 +175,8 @@ impl Arguments {
         })
     }
 
-    fn resources(&self) -> Resources {
-        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory }
+    pub(super) fn resources(&self) -> Resources {
+        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory, verify_records: self.verify }
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {
@@ -178,7 +209,7 @@ impl Arguments {
     }
 }
 
-fn write_report(format: Format, arguments: &Arguments, ran: &Ran, redactor: &Redactor, stream: Out) -> io::Result<()> {
+fn write_report(format: Format, arguments: &Judging, ran: &Ran, redactor: &Redactor, stream: Out) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(64 << 10, stream);
     let report = Report { sources: &ran.sources, summary: &ran.summary, redactor };
     render(format, &report, arguments.style(), &mut out)?;
@@ -186,7 +217,7 @@ fn write_report(format: Format, arguments: &Arguments, ran: &Ran, redactor: &Red
 }
 
 /// The exit code, and why nothing could be judged where that is so.
-fn conclude(arguments: &Arguments, summary: &Summary) -> Ended {
+fn conclude(arguments: &Judging, summary: &Summary) -> Ended {
     let calls: u64 = summary.hops.iter().map(|hop| hop.calls).sum();
     let limit = arguments.fail_on.severity();
     let failed = limit.is_some_and(|limit| summary.findings.iter().any(|finding| finding.severity >= limit));

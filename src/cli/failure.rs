@@ -19,6 +19,10 @@ pub(super) enum Exit {
     NotJudged = 3,
     /// An input is unreadable, or an output not writable.
     Unreadable = 4,
+    /// Capturing: privilege, interface, docker.
+    Capture = 5,
+    /// Interrupted; what was captured is kept and was reported.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -49,6 +53,11 @@ impl Failure {
     /// An input or output that fails.
     pub(super) fn unreadable(error: impl Into<anyhow::Error>, what: impl Display, help: impl Display) -> Self {
         Self { exit: Exit::Unreadable, error: error.into().context(what.to_string()), help: help.to_string() }
+    }
+
+    /// Nothing can be captured, or no more.
+    pub(super) fn capture(error: impl Into<anyhow::Error>, help: impl Display) -> Self {
+        Self { exit: Exit::Capture, error: error.into(), help: help.to_string() }
     }
 
     /// A result that cannot be written. A reader that went away is no failure.

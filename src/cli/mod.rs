@@ -1,7 +1,10 @@
 //! The command line: arguments in, an exit code out. Here files are opened and results printed.
 
 mod analyze;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
+mod capture;
 mod convert;
+#[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
 mod output;
@@ -20,6 +23,7 @@ use crate::cli::failure::{Exit, Failure};
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Capture(arguments) => capture::run(*arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
@@ -38,6 +42,8 @@ struct Cli {
 enum Command {
     /// What happened on the wire, what leaked, what was refused and why
     Analyze(Box<analyze::Arguments>),
+    /// The same while it happens: on a docker bridge, a container or any interface; -w keeps the packets
+    Capture(Box<capture::Arguments>),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
     /// The rule list, or one rule's page
@@ -50,7 +56,9 @@ Exit codes:
   1  findings at or above it
   2  wrong usage
   3  could not judge: nothing S3-like decoded, no keys for the TLS connections, packets lost under --strict
-  4  input unreadable, output not writable";
+  4  input unreadable, output not writable
+  5  capture: privilege, interface, docker
+  130  interrupted; what was captured is kept and was reported";
 
 /// What a subcommand gives back.
 type Outcome = Result<Exit, Failure>;

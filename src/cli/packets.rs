@@ -13,6 +13,16 @@ use crate::session::source::Source;
 pub(super) struct Resources {
     pub(super) threads: Option<usize>,
     pub(super) memory_bytes_max: Option<u64>,
+    /// Open every TLS record.
+    pub(super) verify_records: bool,
+}
+
+impl Resources {
+    /// The bounds of decoding that they leave.
+    pub(super) fn limits(&self) -> Limits {
+        let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
+        Limits { verify_records: self.verify_records, ..limits }
+    }
 }
 
 /// Decodes packets and runs what comes out through the analysis.
@@ -35,7 +45,7 @@ pub(super) fn analyze_packets(
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let options = pipeline::Options {
         threads: resources.threads.unwrap_or(available),
-        limits: resources.memory_bytes_max.map_or_else(Limits::default, Limits::within),
+        limits: resources.limits(),
         secrets,
     };
     let outcome = pipeline::run(&mut source, &options, analysis, sink);

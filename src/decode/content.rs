@@ -39,6 +39,18 @@ pub(super) enum Text {
 pub(super) struct Sealed {
     tls: tls::Connection,
     inner: Inner,
+    answer: FirstAnswer,
+}
+
+/// How the server answered the first octets of TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FirstAnswer {
+    /// Not yet.
+    Due,
+    /// With TLS, as far as is known.
+    Sealed,
+    /// With HTTP/1 in clear: it does not speak TLS on this port.
+    Clear,
 }
 
 struct Inner {
@@ -68,8 +80,16 @@ const TRIES_MAX: u16 = 256;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 impl Content {
-    /// Octets in order.
-    pub(super) fn handle_data(&mut self, place: &Place<'_>, from: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) {
+    /// Octets in order. Tells whether they show that the sides were taken for each other: from now on, and for these octets,
+    /// `from` is to be the other one.
+    pub(super) fn handle_data(
+        &mut self,
+        place: &Place<'_>,
+        from: Side,
+        stamp: Stamp,
+        data: &[u8],
+        secrets: &mut Secrets<'_>,
+    ) -> Roles {
         if matches!(self, Self::Silent) {
             *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
         }
@@ -79,24 +99,45 @@ impl Content {
                 if let Text::Search(search) = text.as_mut()
                     && let Some((pieces, verdict)) = search.handle_data(from, stamp, data, true)
                 {
-                    *self = match verdict {
-                        Verdict::Tls => Self::Sealed(Box::new(Sealed::new(place))),
-                        Verdict::Http => {
-                            Self::Clear(Box::new(Text::http(place.flow, place.endpoints, Transport::Clear, place.limits)))
-                        }
-                    };
-                    for (side, stamp, bytes) in pieces {
-                        self.handle_data(place, side, stamp, &bytes, secrets);
-                    }
-                    self.handle_data(place, from, stamp, data, secrets);
-                    return;
+                    return self.handle_verdict(place, verdict, pieces, (from, stamp, data), secrets);
                 }
                 if let Text::Http(http) = text.as_mut() {
                     http.handle_data(from, stamp, data);
                 }
             }
-            Self::Sealed(sealed) => sealed.tls.handle_data(from, stamp, data, secrets, &mut sealed.inner),
+            Self::Sealed(sealed) => sealed.handle_data(from, stamp, data, secrets),
         }
+        Roles::Known
+    }
+
+    /// The protocol is known now: what was held back and what came last are given to its reader.
+    fn handle_verdict(
+        &mut self,
+        place: &Place<'_>,
+        verdict: Verdict,
+        pieces: Vec<Piece>,
+        (from, stamp, data): (Side, Stamp, &[u8]),
+        secrets: &mut Secrets<'_>,
+    ) -> Roles {
+        let (roles, endpoints) = match verdict {
+            Verdict::Reversed => {
+                let Endpoints { client, server } = place.endpoints;
+                (Roles::Reversed, Endpoints { client: server, server: client })
+            }
+            Verdict::Http | Verdict::Tls => (Roles::Known, place.endpoints),
+        };
+        *self = match verdict {
+            Verdict::Tls => Self::Sealed(Box::new(Sealed::new(place))),
+            Verdict::Http | Verdict::Reversed => {
+                Self::Clear(Box::new(Text::http(place.flow, endpoints, Transport::Clear, place.limits)))
+            }
+        };
+        let side = |side: Side| if roles == Roles::Reversed { side.other() } else { side };
+        for (from, stamp, bytes) in pieces {
+            self.handle_data(place, side(from), stamp, &bytes, secrets);
+        }
+        self.handle_data(place, side(from), stamp, data, secrets);
+        roles
     }
 
     /// Octets in order that are in the capture and need not be read.
@@ -104,6 +145,7 @@ impl Content {
         match self {
             Self::Silent => {}
             Self::Clear(text) => text.handle_skip(from, stamp, length),
+            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_skip(from, stamp, length),
             Self::Sealed(sealed) => sealed.tls.handle_skip(from, stamp, length, secrets, &mut sealed.inner),
         }
     }
@@ -113,6 +155,7 @@ impl Content {
         match self {
             Self::Silent => {}
             Self::Clear(text) => text.handle_gap(from, stamp, length),
+            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_gap(from, stamp, length),
             Self::Sealed(sealed) => sealed.tls.handle_gap(from, stamp, length, secrets, &mut sealed.inner),
         }
     }
@@ -122,6 +165,7 @@ impl Content {
         match self {
             Self::Silent => {}
             Self::Clear(text) => text.handle_close(from, stamp, how),
+            Self::Sealed(sealed) if sealed.answer == FirstAnswer::Clear => sealed.inner.text.handle_close(from, stamp, how),
             Self::Sealed(sealed) => sealed.tls.handle_close(from, stamp, how, secrets, &mut sealed.inner),
         }
     }
@@ -140,6 +184,7 @@ impl Content {
         match self {
             Self::Silent => 0,
             Self::Clear(text) => text.skippable(from),
+            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.skippable(from),
             Self::Sealed(sealed) => sealed.tls.skippable(from),
         }
     }
@@ -171,15 +216,26 @@ impl Content {
     }
 }
 
+/// Whether the sides of a flow are what they were taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Roles {
+    /// As far as is known.
+    Known,
+    /// The side that accepted the flow sends the requests: data in a SYN-ACK, or a proxy that the server was told to use.
+    Reversed,
+}
+
 enum Verdict {
     Http,
+    /// HTTP with the sides exchanged.
+    Reversed,
     Tls,
 }
 
 impl Search {
     /// Looks at the octets; gives what was held back and what it is, once that is known. The octets given last are then
     /// still to be handled by the caller.
-    fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], may_be_tls: bool) -> Option<(Vec<Piece>, Verdict)> {
+    fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], is_outermost: bool) -> Option<(Vec<Piece>, Verdict)> {
         if self.http2 || self.tries >= TRIES_MAX {
             self.lose(stamp, data.len() as u64);
             return None;
@@ -195,10 +251,14 @@ impl Search {
             return None;
         }
         let http = http1::probe(from, start);
-        let tls = if may_be_tls { tls::probe(start) } else { tls::Probe::No };
+        let tls = if is_outermost { tls::probe(start) } else { tls::Probe::No };
         match (http, tls) {
             (_, tls::Probe::Yes) => Some((std::mem::take(&mut self.pieces), Verdict::Tls)),
             (http1::Probe::Yes, _) => Some((std::mem::take(&mut self.pieces), Verdict::Http)),
+            (http1::Probe::No, tls::Probe::No) if is_outermost && http1::is_surely(from.other(), data) => {
+                self.give_up_pieces();
+                Some((Vec::new(), Verdict::Reversed))
+            }
             (http1::Probe::No, tls::Probe::No) => {
                 self.give_up_pieces();
                 self.lose(stamp, data.len() as u64);
@@ -336,7 +396,28 @@ impl Sealed {
             transport: Transport::Tls(tls.view().clone()),
             early_data: false,
         };
-        Self { tls, inner }
+        Self { tls, inner, answer: FirstAnswer::Due }
+    }
+
+    fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) {
+        if self.answer == FirstAnswer::Due && from == Side::Server {
+            // An answer such as 400 in clear tells why the connection failed: the server speaks no TLS on this port.
+            let clear = http1::is_surely(Side::Server, data);
+            self.answer = if clear { FirstAnswer::Clear } else { FirstAnswer::Sealed };
+            if clear {
+                self.inner.transport = Transport::Clear;
+            }
+        }
+        if self.is_clear(from) {
+            self.inner.handle_data(from, stamp, data);
+        } else {
+            self.tls.handle_data(from, stamp, data, secrets, &mut self.inner);
+        }
+    }
+
+    /// Whether the octets of a side are none of TLS.
+    fn is_clear(&self, from: Side) -> bool {
+        self.answer == FirstAnswer::Clear && from == Side::Server
     }
 
     fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {

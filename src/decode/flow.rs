@@ -5,10 +5,13 @@
 //! given up), and any order of packets in the capture gives the same exchanges.
 
 mod holes;
+mod overlap;
 
-use crate::decode::content::{Content, Place};
+use crate::decode::content::{Content, Place, Roles};
+use crate::decode::ends::Ends;
 use crate::decode::http1;
 use crate::decode::limits::Limits;
+use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
@@ -18,6 +21,8 @@ use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowI
 pub(super) struct Surroundings<'a, 's> {
     pub(super) limits: &'a Limits,
     pub(super) secrets: &'a mut Secrets<'s>,
+    /// Octets that were delivered lately, to compare what comes again.
+    pub(super) recent: &'a mut Recent,
     /// Takes the events, in order.
     pub(super) out: &'a mut dyn FnMut(Event),
 }
@@ -25,6 +30,8 @@ pub(super) struct Surroundings<'a, 's> {
 /// A segment with its payload as far as it is at hand.
 pub(super) struct Arrival<'a> {
     pub(super) segment: &'a Segment,
+    /// Its direction: 0 from the first end to the second.
+    pub(super) from: usize,
     pub(super) stamp: Stamp,
     /// The first octets of the payload.
     pub(super) payload: &'a [u8],
@@ -68,11 +75,11 @@ pub(super) struct Flow {
 const RESET_WINDOW: i64 = 1 << 24;
 
 impl Flow {
-    pub(super) fn new(id: FlowId, segment: &Segment, stamp: Stamp) -> Self {
-        let ends = if segment.source <= segment.destination {
-            [segment.source, segment.destination]
-        } else {
-            [segment.destination, segment.source]
+    /// A flow whose first segment goes in direction `from`.
+    pub(super) fn new(id: FlowId, segment: &Segment, from: usize, stamp: Stamp) -> Self {
+        let ends = match from {
+            0 => [segment.source, segment.destination],
+            _ => [segment.destination, segment.source],
         };
         Self {
             id,
@@ -97,10 +104,10 @@ impl Flow {
         self.packets == 0
     }
 
-    /// Its endpoints in order of address.
-    pub(super) const fn ends(&self) -> (Endpoint, Endpoint) {
-        let [first, second] = self.ends;
-        (first, second)
+    /// Its place in a table.
+    pub(super) fn key(&self) -> Ends {
+        let [first, second] = &self.ends;
+        Ends::of(first, second).0
     }
 
     /// Octets that wait in it.
@@ -116,7 +123,7 @@ impl Flow {
 
     /// Takes a segment.
     pub(super) fn handle_segment(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Taken {
-        let from = usize::from(arrival.segment.source != self.ends[0]);
+        let from = arrival.from;
         if self.handle_syn(from, arrival) == Taken::NewConnection {
             return Taken::NewConnection;
         }
@@ -203,6 +210,7 @@ impl Flow {
         let ahead = if stream.started { distance(stream.next, seq) } else { 1 };
         if ahead + i64::from(length) <= 0 {
             stream.count.retransmitted += u64::from(length);
+            self.compare(from, seq, arrival.payload, around);
             return;
         }
         if ahead > 0 || stream.has_held() || self.is_gated(from, segment.ack) {
@@ -210,7 +218,10 @@ impl Flow {
             return;
         }
         let skip = u32::try_from(-ahead).unwrap_or(0);
-        self.stream_mut(from).count.retransmitted += u64::from(skip);
+        if skip > 0 {
+            self.stream_mut(from).count.retransmitted += u64::from(skip);
+            self.compare(from, seq, arrival.payload, around);
+        }
         if self.reset_by.take().is_some() {
             self.closing = None;
             self.note(Anomaly::DataAfterReset);
@@ -260,9 +271,12 @@ impl Flow {
         let captured = arrival.captured.saturating_sub(skip).min(length);
         let payload = arrival.payload.get(skip as usize..).unwrap_or_default();
         let payload = payload.get(..captured as usize).unwrap_or(payload);
-        self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
+        let is_read = self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
             arrival.tail.read_tail(at + skip, rest);
         });
+        if is_read {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, arrival.stamp, length - captured, around);
         }
@@ -271,7 +285,7 @@ impl Flow {
         stream.miss(length - captured);
     }
 
-    /// Gives octets to the content: the body of a message passes by its length, the rest is read.
+    /// Gives octets to the content: the body of a message passes by its length, the rest is read. Tells whether it was read.
     fn read(
         &mut self,
         side: Side,
@@ -280,18 +294,19 @@ impl Flow {
         captured: u32,
         around: &mut Surroundings<'_, '_>,
         tail: &mut dyn FnMut(u32, &mut Vec<u8>),
-    ) {
-        let place = Place {
-            flow: self.id,
-            endpoints: endpoints(self.ends, self.client),
-            has_start: self.streams.iter().any(|stream| stream.has_syn),
-            limits: around.limits,
-        };
+    ) -> bool {
         let whole = u64::from(captured);
-        if self.content.skippable(side) >= whole {
+        let is_read = self.content.skippable(side) < whole;
+        if !is_read {
             self.content.handle_skip(side, stamp, whole, around.secrets);
         } else {
-            self.content.handle_data(&place, side, stamp, payload, around.secrets);
+            let place = Place {
+                flow: self.id,
+                endpoints: endpoints(self.ends, self.client),
+                has_start: self.streams.iter().any(|stream| stream.has_syn),
+                limits: around.limits,
+            };
+            let side = self.give(&place, side, stamp, payload, around.secrets);
             let seen = narrow(payload.len());
             let left = u64::from(captured.saturating_sub(seen));
             if left > 0 && self.content.skippable(side) >= left {
@@ -300,10 +315,20 @@ impl Flow {
                 let mut rest = Vec::new();
                 tail(seen, &mut rest);
                 rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                self.content.handle_data(&place, side, stamp, &rest, around.secrets);
+                self.give(&place, side, stamp, &rest, around.secrets);
             }
         }
         self.exchanges += self.content.drain(around.out);
+        is_read
+    }
+
+    /// Gives octets to be read; gives the side that sent them, as they show it.
+    fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
+        if self.content.handle_data(place, side, stamp, data, secrets) == Roles::Known {
+            return side;
+        }
+        self.client = self.client.map(|client| 1 - client);
+        side.other()
     }
 
     fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
@@ -368,13 +393,18 @@ impl Flow {
         let skip = u32::try_from(distance(held.seq, self.stream(from).next)).unwrap_or(0).min(held.length);
         self.stream_mut(from).count.retransmitted += u64::from(skip);
         let length = held.length - skip;
+        if skip > 0 {
+            self.compare(from, held.seq, &held.bytes, around);
+        }
         if length == 0 {
             return true;
         }
         let side = self.side(from, Some(&held.bytes));
         let payload = held.bytes.get(skip as usize..).unwrap_or_default();
         let captured = narrow(payload.len());
-        self.read(side, held.stamp, payload, captured, around, &mut |_, _| {});
+        if self.read(side, held.stamp, payload, captured, around, &mut |_, _| {}) {
+            self.keep(from, payload, around);
+        }
         if captured < length {
             self.read_gap(side, held.stamp, length - captured, around);
         }

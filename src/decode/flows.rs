@@ -4,11 +4,13 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
+use crate::decode::ends::Ends;
 use crate::decode::flow::{Arrival, Flow, Surroundings, Taken};
 use crate::decode::limits::Limits;
+use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::tls::{KeyLog, Secrets, Sessions};
-use crate::model::{Endpoint, Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Stamp, Timestamp};
+use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Stamp, Timestamp};
 
 /// A segment on its way into a table.
 pub struct Incoming<'a> {
@@ -29,11 +31,11 @@ pub struct Incoming<'a> {
 /// The flows of one share of the traffic.
 pub struct Flows {
     limits: Limits,
-    by_ends: HashMap<(Endpoint, Endpoint), u32, RandomState>,
+    by_ends: HashMap<Ends, u32, RandomState>,
     slots: Vec<Option<Flow>>,
     free: Vec<u32>,
     /// The flow of the last segment: bulk traffic hits it.
-    recent: Option<((Endpoint, Endpoint), u32)>,
+    recent: Option<(Ends, u32)>,
     waking: VecDeque<(Timestamp, u32, FlowId)>,
     closing: VecDeque<(Timestamp, u32, FlowId)>,
     idle: VecDeque<(Timestamp, u32, FlowId)>,
@@ -43,6 +45,7 @@ pub struct Flows {
     sessions: Sessions,
     /// Where TLS records are opened.
     opened: Vec<u8>,
+    recent_octets: Recent,
     events: Vec<(u64, Event)>,
 }
 
@@ -53,6 +56,7 @@ impl Flows {
             keylog: KeyLog::new(),
             sessions: Sessions::new(),
             opened: Vec::new(),
+            recent_octets: Recent::default(),
             limits,
             by_ends: HashMap::default(),
             slots: Vec::new(),
@@ -75,16 +79,15 @@ impl Flows {
     /// Takes a segment.
     pub fn handle_segment(&mut self, incoming: &Incoming<'_>) {
         self.handle_time(incoming.stamp.at, incoming.ordinal);
-        let (source, destination) = (incoming.segment.source, incoming.segment.destination);
-        let ends = if source <= destination { (source, destination) } else { (destination, source) };
+        let (ends, from) = Ends::of_segment(incoming.segment);
         let slot = match self.find(ends) {
             Some(slot) => slot,
-            None => self.open(ends, incoming),
+            None => self.open(ends, from, incoming),
         };
-        if self.feed(slot, incoming) == Taken::NewConnection {
+        if self.feed(slot, from, incoming) == Taken::NewConnection {
             self.close(slot, incoming.ordinal);
-            let slot = self.open(ends, incoming);
-            self.feed(slot, incoming);
+            let slot = self.open(ends, from, incoming);
+            self.feed(slot, from, incoming);
         }
     }
 
@@ -141,7 +144,7 @@ impl Flows {
         self.by_ends.is_empty()
     }
 
-    fn find(&mut self, ends: (Endpoint, Endpoint)) -> Option<u32> {
+    fn find(&mut self, ends: Ends) -> Option<u32> {
         if let Some((recent, slot)) = self.recent
             && recent == ends
         {
@@ -152,12 +155,12 @@ impl Flows {
         Some(slot)
     }
 
-    fn open(&mut self, ends: (Endpoint, Endpoint), incoming: &Incoming<'_>) -> u32 {
+    fn open(&mut self, ends: Ends, from: usize, incoming: &Incoming<'_>) -> u32 {
         if self.by_ends.len() >= self.limits.flows_max {
             self.evict(incoming.ordinal);
         }
         let id = FlowId(incoming.ordinal);
-        let flow = Flow::new(id, incoming.segment, incoming.stamp);
+        let flow = Flow::new(id, incoming.segment, from, incoming.stamp);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -174,7 +177,7 @@ impl Flows {
         slot
     }
 
-    fn feed(&mut self, slot: u32, incoming: &Incoming<'_>) -> Taken {
+    fn feed(&mut self, slot: u32, from: usize, incoming: &Incoming<'_>) -> Taken {
         let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { return Taken::Yes };
         let opened = flow.is_new();
         let before = (flow.wake, flow.closing, flow.held_bytes());
@@ -183,10 +186,12 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         let arrival = Arrival {
             segment: incoming.segment,
+            from,
             stamp: incoming.stamp,
             payload: incoming.payload,
             captured: incoming.captured,
@@ -230,10 +235,13 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         flow.handle_wake(now, &mut around);
         self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+        // At the end of time there is no later to wake at.
+        flow.wake = flow.wake.filter(|wake| *wake > now);
         self.waking.extend(flow.wake.map(|wake| (wake, slot, id)));
         if !was_closing {
             self.closing.extend(flow.closing.map(|closing| (closing, slot, id)));
@@ -252,6 +260,7 @@ impl Flows {
                 let mut around = Surroundings {
                     limits: &self.limits,
                     secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+                    recent: &mut self.recent_octets,
                     out: &mut |event| events.push((ordinal, event)),
                 };
                 flow.handle_wake(far, &mut around);
@@ -293,12 +302,12 @@ impl Flows {
         let mut around = Surroundings {
             limits: &self.limits,
             secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
         let closed = flow.handle_end(&mut around);
-        let (first, second) = flow.ends();
         events.push((ordinal, Event::FlowClosed(Box::new(closed))));
-        self.by_ends.remove(&(first, second));
+        self.by_ends.remove(&flow.key());
         self.recent = None;
         self.free.push(slot);
     }

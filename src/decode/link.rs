@@ -2,6 +2,7 @@
 //!
 //! A link type is one arm here; numbers are the `LINKTYPE_` values of the capture formats.
 
+use crate::decode::wireless;
 use crate::model::LinkType;
 
 /// What follows a header.
@@ -40,11 +41,17 @@ pub(super) fn read(link: LinkType, bytes: &[u8]) -> Link {
     match link.0 {
         0 | 108 => loopback(bytes),
         1 => ethernet(bytes, 0),
+        7 => arcnet(bytes, 2, false),
+        129 => arcnet(bytes, 4, true),
         8 => slip(bytes),
         9 | 50 => ppp(bytes, 0),
         51 => pppoe(bytes, 0),
         12 | 14 | 101 | 228 | 229 => Link::Carries(Next::Ip, 0),
         104 => ether_type_at(bytes, 2, 4),
+        105 => wireless::frame(bytes, 0, false),
+        127 => wireless::radiotap(bytes),
+        119 | 163 => wireless::with_length(bytes, 4),
+        192 => wireless::per_packet_information(bytes),
         107 => frame_relay(bytes),
         100 | 106 | 123 => llc(bytes, 0),
         113 => cooked(bytes),
@@ -146,7 +153,7 @@ fn cooked(bytes: &[u8]) -> Link {
 }
 
 /// An IEEE 802.2 LLC header, with SNAP or as ATM's and token ring's encapsulation.
-fn llc(bytes: &[u8], at: usize) -> Link {
+pub(super) fn llc(bytes: &[u8], at: usize) -> Link {
     match bytes.get(at..at + 3) {
         Some([0xaa, 0xaa, 0x03]) => ether_type_at(bytes, at + 6, at + 8),
         Some([0x06, 0x06, 0x03]) => Link::Carries(Next::Ip, at + 3),
@@ -155,6 +162,24 @@ fn llc(bytes: &[u8], at: usize) -> Link {
             _ => Link::Carries(Next::Nothing, at),
         },
         None => Link::Malformed,
+    }
+}
+
+/// ARCnet (RFC 1201), with its packet type at `at`: BSD captures hold exception frames and fragments, Linux captures neither.
+fn arcnet(bytes: &[u8], at: usize, whole: bool) -> Link {
+    let (Some(&kind), Some(&flag)) = (bytes.get(at), bytes.get(at + 1)) else { return Link::Malformed };
+    let (flag, split_at) = match (flag, whole) {
+        // An exception frame: four octets of padding, then the flag again.
+        (0xff, false) => (bytes.get(at + 5).copied().unwrap_or(0), at + 5),
+        _ => (flag, at + 1),
+    };
+    match kind {
+        // IPv4 and IPv6 behind the split flag and a sequence number of two octets.
+        0xd4 | 0xc4 if whole || flag == 0 => Link::Carries(Next::Ip, split_at + 3),
+        0xd4 | 0xc4 => Link::Unknown,
+        // RFC 1051: IPv4 at once.
+        0xf0 => Link::Carries(Next::Ip, at + 1),
+        _ => Link::Carries(Next::Nothing, at + 1),
     }
 }
 
@@ -214,6 +239,15 @@ mod tests {
             (0, vec![2, 0, 0, 0], Link::Carries(Next::Ip, 4)),
             (108, vec![0, 0, 0, 30], Link::Carries(Next::Ip, 4)),
             (101, vec![0x45], Link::Carries(Next::Ip, 0)),
+            (129, vec![1, 2, 6, 0x53, 0xd4, 0, 1, 2, 0x45], Link::Carries(Next::Ip, 8)),
+            (129, vec![1, 2, 6, 0x53, 0xf0, 0x45], Link::Carries(Next::Ip, 5)),
+            (129, vec![1, 0, 6, 0x53, 0xd5, 0, 1, 2], Link::Carries(Next::Nothing, 5)),
+            (129, vec![1, 0, 6, 0x53], Link::Malformed),
+            (7, vec![1, 2, 0xd4, 0, 1, 2, 0x45], Link::Carries(Next::Ip, 6)),
+            (7, vec![1, 2, 0xd4, 0xff, 0xff, 0xff, 0xff, 0, 1, 2, 0x45], Link::Carries(Next::Ip, 10)),
+            (7, vec![1, 2, 0xd4, 3, 1, 2, 0x45], Link::Unknown),
+            (127, [vec![0, 0, 8, 0, 0, 0, 0, 0, 8, 1], vec![0; 22], vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(), Link::Carries(ip, 40)),
+            (105, [vec![8, 1], vec![0; 22], vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(), Link::Carries(ip, 32)),
             (113, [vec![0; 14], vec![0x08, 0]].concat(), Link::Carries(ip, 16)),
             (276, [vec![0x08, 0], vec![0; 18]].concat(), Link::Carries(ip, 20)),
             (9, vec![0xff, 0x03, 0, 0x21], Link::Carries(Next::Ip, 4)),

@@ -2,15 +2,18 @@
 
 mod content;
 mod decoder;
+mod ends;
 mod flow;
 mod flows;
 pub mod fragment;
 pub mod http1;
 mod limits;
 mod link;
+mod recent;
 pub mod segment;
 mod stream;
 pub mod tls;
+mod wireless;
 
 pub use decoder::Decoder;
 pub use flows::{Flows, Incoming};

@@ -314,7 +314,16 @@ impl Walk<'_> {
         let optional = |bit: u8, size: usize| if flags & bit != 0 { size } else { 0 };
         let mut start = at + 4 + optional(0x80, 4) + optional(0x20, 4) + optional(0x10, 4);
         match (version & 7, u16::from_be_bytes([high, low])) {
-            (0, 0x88be) if flags & 0x10 != 0 => Step::Next(Next::Ethernet, start + 8),
+            // ERSPAN: type II has a header of its own where GRE has a sequence number, type I has none.
+            (0, 0x88be) => Step::Next(Next::Ethernet, if flags & 0x10 != 0 { start + 8 } else { start }),
+            // ERSPAN type III: five bits tell the type of frame, the last bit whether a platform header follows.
+            (0, 0x22eb) => match self.bytes.get(start + 10..start + 12) {
+                Some(&[kind, last]) => {
+                    let next = if (kind >> 2) & 0x1f == 2 { Next::Ip } else { Next::Ethernet };
+                    Step::Next(next, start + if last & 1 != 0 { 20 } else { 12 })
+                }
+                _ => Step::Done(self.broken()),
+            },
             (0, ether_type) => Step::Next(Next::EtherType(ether_type), start),
             (1, _) => {
                 start += if version & 0x80 != 0 { 4 } else { 0 };
@@ -341,6 +350,17 @@ impl Walk<'_> {
                 }
                 _ => Step::Done(Dissected::NotTcp),
             },
+            // VXLAN-GPE: with the P flag, the last octet of the first word says what follows.
+            (4790, _) if byte(0).is_some_and(|flags| flags & 0x08 != 0) => {
+                let next = match (byte(0).unwrap_or(0) & 0x04 != 0, byte(3)) {
+                    (false, _) | (true, Some(3)) => Next::Ethernet,
+                    (true, Some(1 | 2)) => Next::Ip,
+                    (true, Some(5)) => Next::EtherType(0x8847),
+                    (true, _) => Next::Nothing,
+                };
+                Step::Next(next, inner + 8)
+            }
+            (5072, _) | (_, 5072) => self.ayiya(inner),
             (2152, _) | (_, 2152) => self.gtp(inner),
             // Teredo (RFC 4380): IPv6 directly, or after an authentication or origin header.
             (3544, _) | (_, 3544) => match (byte(0), byte(1)) {
@@ -348,6 +368,18 @@ impl Walk<'_> {
                 (Some(0), Some(0)) => Step::Next(Next::Ip, inner + 8),
                 _ => Step::Done(Dissected::NotTcp),
             },
+            _ => Step::Done(Dissected::NotTcp),
+        }
+    }
+
+    /// AYIYA (draft-massar-v6ops-ayiya): lengths of identity (as a power of two) and signature (in words), then opcode 1,
+    /// forward, and an IP protocol number.
+    fn ayiya(&self, at: usize) -> Step {
+        match self.bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+            Some(&[identity, signature, operation, PROTOCOL_IPV4 | PROTOCOL_IPV6]) if operation & 0x0f == 1 => {
+                let optional = (1usize << (identity >> 4)) + usize::from(signature >> 4) * 4;
+                Step::Next(Next::Ip, at + 8 + optional)
+            }
             _ => Step::Done(Dissected::NotTcp),
         }
     }

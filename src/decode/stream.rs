@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::decode::recent::Kept;
 use crate::model::{Stamp, StreamCount, Timestamp};
 
 /// A segment that waits: for octets before it, or for octets of the other direction that it acknowledges.
@@ -39,6 +40,8 @@ pub(super) struct Stream {
     pub(super) other_isn: Option<u32>,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Where the last of its octets are that were kept to compare.
+    pub(super) kept: Kept,
     pub(super) count: StreamCount,
 }
 

@@ -1,7 +1,12 @@
-//! Hops: which address plays which part on the way from the client to the store.
+//! Hops: which address plays which part on the way from the client to the store, which exchanges on them are one call, and
+//! what the proxy between did to it.
 
 mod clients;
+mod correlate;
+mod difference;
+mod fingerprint;
 mod naming;
+mod partners;
 mod topology;
 
 use std::fmt;
@@ -10,6 +15,9 @@ use std::net::IpAddr;
 use crate::model::Endpoint;
 
 pub use clients::{ClientId, ClientView, Clients};
+pub use correlate::{Correlator, Join, Partnered, Turn};
+pub use difference::{Change, ChangeKind, changes, request_changes};
+pub use fingerprint::JoinKey;
 pub use topology::{DeclaredHop, Topology};
 
 /// Names a hop: its number in order of first sight, from 0.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::naming::{self, Evidence};
-use crate::hops::{Hop, HopId, HopTransport};
+use crate::hops::{Hop, HopId, HopTransport, Join, JoinKey};
 use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Protocol, Transport};
 
 /// A hop that the user named.
@@ -27,6 +27,8 @@ pub struct Topology {
     by_server: HashMap<Endpoint, HopId>,
     hops: Vec<Hop>,
     last: Option<(Endpoint, HopId)>,
+    /// Hops and where their calls were seen to go on: at most one for each hop.
+    joined: Vec<(HopId, HopId)>,
     /// The order of the hops, once it is settled.
     upstreams: Vec<Option<HopId>>,
     /// A server of which enough is known: most exchanges go where the one before went.
@@ -85,15 +87,23 @@ impl Topology {
 
     /// The hop of an exchange, counted; names the hop where it is new.
     pub fn count_exchange(&mut self, exchange: &Exchange) -> HopId {
-        let transport = match exchange.transport {
-            Transport::Clear => HopTransport::Clear,
-            Transport::Tls(_) => HopTransport::Tls,
-        };
-        let id = self.hop_of(exchange.endpoints, transport);
+        let id = self.hop_of(exchange.endpoints, transport_of(exchange));
         if let Some(hop) = self.hops.get_mut(id.0 as usize) {
             hop.exchanges += 1;
         }
         id
+    }
+
+    /// The hop of an exchange whose own turn comes later, or has come.
+    pub fn place(&mut self, exchange: &Exchange) -> HopId {
+        self.find(exchange.endpoints.server).unwrap_or_else(|| self.hop_of(exchange.endpoints, transport_of(exchange)))
+    }
+
+    /// Hears that a call was seen on both hops, which tells their order where addresses do not.
+    pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
+        if join.key != JoinKey::Target && hop != upstream && !self.joined.iter().any(|(have, _)| *have == hop) {
+            self.joined.push((hop, upstream));
+        }
     }
 
     /// Counts an S3 call.
@@ -137,6 +147,9 @@ impl Topology {
     pub fn upstream(&self, id: HopId) -> Option<HopId> {
         if self.upstreams.len() == self.hops.len() {
             return *self.upstreams.get(id.0 as usize)?;
+        }
+        if let Some((_, next)) = self.joined.iter().find(|(hop, _)| *hop == id) {
+            return Some(*next);
         }
         let hop = self.hop(id)?;
         self.hops.iter().find(|next| next.id != id && self.leads_to(hop, next)).map(|next| next.id)
@@ -301,5 +314,12 @@ impl Topology {
         // The lowest endpoint, so that the answer does not depend on the order of a hash table.
         let as_server = self.evidence.iter().filter_map(serves).min().map(|(_, word)| word);
         as_server.or_else(|| evidence.and_then(|evidence| evidence.client_word(client.ip))).unwrap_or_else(|| "client".to_owned())
+    }
+}
+
+const fn transport_of(exchange: &Exchange) -> HopTransport {
+    match exchange.transport {
+        Transport::Clear => HopTransport::Clear,
+        Transport::Tls(_) => HopTransport::Tls,
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{CaptureError, PacketSource, SourceSummary};
 use crate::decode::{Flows, Limits};
-use crate::model::{Event, Secret};
+use crate::model::{Event, Secret, Timestamp};
 use crate::pipeline::job::SHARDS;
 use crate::pipeline::schedule::Schedule;
 
@@ -83,6 +83,11 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
 }
 
 impl Judge<'_> {
+    /// Tells the analysis what time it is, where the source has a clock.
+    fn pass_time(&mut self, now: Timestamp) {
+        self.analysis.handle_time(now, self.sink);
+    }
+
     /// Hands the collected events on in order of the packets that led to them.
     fn pass_events(&mut self) {
         self.events.sort_by_key(|(ordinal, _)| *ordinal);

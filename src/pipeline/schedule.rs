@@ -132,6 +132,9 @@ impl<'a, 'j> Schedule<'a, 'j> {
             judge.events.append(&mut lock(share).events);
         }
         judge.pass_events();
+        if let Some(now) = job.batch.now() {
+            judge.pass_time(now);
+        }
         drop(judge);
         let mut state = lock(&self.state);
         state.judging = false;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hops::{ClientId, Clients, HopId, HopTransport, Topology};
+use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
 use crate::model::{Exchange, Frame, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps};
@@ -32,8 +32,8 @@ pub struct Context<'a> {
     pub client: ClientId,
     /// Whether anybody on the path could read it.
     pub is_clear: bool,
-    /// The same call on the other hop, where it was joined.
-    pub twin: Option<&'a Call<'a>>,
+    /// The same call on the hops beside this one.
+    pub twins: Twins<'a>,
     /// Whether the request names any encryption.
     pub request_encrypted: bool,
     /// Whether the response names any encryption.
@@ -42,6 +42,17 @@ pub struct Context<'a> {
     pub asked: &'a Encryption<'a>,
     /// What the response tells.
     pub told: &'a Encryption<'a>,
+}
+
+/// The same call on the hops beside its own, where it was joined.
+#[derive(Clone, Copy, Default)]
+pub struct Twins<'a> {
+    /// On the next hop towards the store.
+    pub upstream: Option<&'a Call<'a>>,
+    /// On the next hop towards the client.
+    pub downstream: Option<&'a Call<'a>>,
+    /// What the proxy did to the request on its way upstream.
+    pub request_changes: &'a [Change<'a>],
 }
 
 /// What a rule may look up.

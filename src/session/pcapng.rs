@@ -114,6 +114,9 @@ impl<W: Write> Writer<W> {
         self.time(packet.at);
         self.word(captured);
         self.word(packet.original);
+        if packet.bytes.len() >= LONG_PACKET_BYTES && packet.comments.is_empty() {
+            return self.finish_around(packet.bytes);
+        }
         self.padded(packet.bytes);
         if !packet.comments.is_empty() {
             for comment in packet.comments {
@@ -197,6 +200,11 @@ impl<W: Write> Writer<W> {
         self.finish_block()
     }
 
+    /// The writer beneath.
+    pub const fn beneath(&self) -> &W {
+        &self.out
+    }
+
     /// Hands on what the writer beneath still holds.
     ///
     /// # Errors
@@ -228,6 +236,32 @@ impl<W: Write> Writer<W> {
             place.copy_from_slice(&length.to_le_bytes());
         }
         self.out.write_all(&self.block)
+    }
+
+    /// Ends a block whose content is long: it is written from where it is, without a copy.
+    fn finish_around(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let padding = bytes.len().next_multiple_of(4) - bytes.len();
+        let length = u32::try_from(self.block.len() + bytes.len() + padding + 4)
+            .map_err(|_| invalid("a pcapng block longer than 4 GiB"))?;
+        if let Some(place) = self.block.get_mut(4..8) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        let mut end = [0; 8];
+        if let Some(place) = end.get_mut(padding..padding + 4) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        let end = end.get(..padding + 4).unwrap_or_default();
+        let mut parts = [io::IoSlice::new(&self.block), io::IoSlice::new(bytes), io::IoSlice::new(end)];
+        let mut left = parts.as_mut_slice();
+        while !left.is_empty() {
+            match self.out.write_vectored(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => io::IoSlice::advance_slices(&mut left, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn half(&mut self, value: u16) {
@@ -312,5 +346,34 @@ const PACKET_BYTES_MAX: u32 = 15 << 20;
 /// A DNS name has at most 255 bytes.
 const NAME_BYTES_MAX: usize = 255;
 
+/// From this length on, a packet is not copied before it is written.
+const LONG_PACKET_BYTES: usize = 8 << 10;
+
 /// From this length on, names go on in another block.
 const NAMES_BLOCK_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_packets_are_written_as_short_ones_are() {
+        for extra in 0..4 {
+            let bytes = vec![7; LONG_PACKET_BYTES + extra];
+            let written = |comments: &[&str]| {
+                let mut writer = Writer::new(Vec::new(), "test", &[]).unwrap();
+                let interface = writer.add_interface(LinkType(1), &InterfaceDescription::default()).unwrap();
+                writer
+                    .write_packet(interface, &PacketRecord { at: Timestamp::EPOCH, bytes: &bytes, original: 9, comments })
+                    .unwrap();
+                writer.finish().unwrap()
+            };
+            let (plain, commented) = (written(&[]), written(&["ab"]));
+            // A comment of two letters takes eight octets, and the end of options four.
+            assert_eq!(plain.len() + 12, commented.len());
+            let block = plain.len() - (28 + bytes.len().next_multiple_of(4) + 4);
+            assert_eq!(plain.get(block + 8..plain.len() - 4), commented.get(block + 8..commented.len() - 16));
+            assert_eq!(plain.get(block + 4..block + 8), plain.get(plain.len() - 4..));
+        }
+    }
+}

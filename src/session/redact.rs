@@ -95,6 +95,11 @@ impl Redactor {
         }
     }
 
+    /// A header name as it may be shown: a broken client can send anything in its place.
+    pub fn name<'a>(&self, known: HeaderName, name: &'a [u8]) -> Cow<'a, [u8]> {
+        if known == HeaderName::Other { self.scrub(name) } else { Cow::Borrowed(name) }
+    }
+
     /// A request target, or another URL, as it may be shown.
     pub fn target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
         if self.opened {

@@ -26,6 +26,8 @@ struct Status {
 
 /// Small bodies are kept up to this length whatever the method.
 const SMALL_BODY_BYTES: u64 = 4096;
+/// How servers of other protocols begin: SSH, SMTP and FTP, POP3, IMAP, VNC, and TLS, which answers HTTP with an alert.
+const GREETINGS: [&[u8]; 7] = [b"SSH-", b"220", b"+OK", b"* OK", b"RFB ", b"\x15\x03", b"\x16\x03"];
 /// The part of a posted form that is kept.
 const FORM_KEPT_BYTES: u32 = 8 << 10;
 
@@ -177,10 +179,13 @@ impl Connection {
     }
 
     /// Whether octets of the server that are no HTTP/1 response may be an HTTP/0.9 one: the first answer on the connection, to
-    /// a request that is whole.
-    pub(super) fn expects_simple_response(&self) -> bool {
+    /// a GET that is whole, and not how another protocol begins.
+    pub(super) fn expects_simple_response(&self, data: &[u8]) -> bool {
         let waiting = self.pending.iter().find(|pending| pending.is_waiting());
-        !self.server.has_message && !self.server.gap_ever && waiting.is_some_and(|pending| pending.request_ended)
+        !self.server.has_message
+            && !self.server.gap_ever
+            && waiting.is_some_and(|pending| pending.request_ended && pending.request.method().eq_ignore_ascii_case(b"GET"))
+            && !GREETINGS.iter().any(|greeting| data.starts_with(greeting))
     }
 
     /// An HTTP/0.9 response: nothing but content until close. It stands for success, so it counts as status 200.

@@ -144,7 +144,7 @@ impl Connection {
             self.sink_both(stamp, LossReason::Tunnel);
         } else if from == Side::Client && data.starts_with(HTTP2_PREFACE) {
             self.sink_both(stamp, LossReason::Http2);
-        } else if from == Side::Server && self.expects_simple_response() {
+        } else if from == Side::Server && self.expects_simple_response(data) {
             self.begin_simple_response(stamp);
         } else {
             let reason = self.reason_to_seek(from);
@@ -194,6 +194,14 @@ impl Connection {
         let gathered = gather.length;
         let lines = memchr::memrchr(b'\n', &gather.text).map_or(0, |at| at + 1);
         let overlong = gather.is_overlong();
+        if gather.trust == Trust::Known
+            && lines == 0
+            && !overlong
+            && let Some(mut head) = lenient::read_cut_line(from, &gather.text)
+        {
+            head.notes.add(cut);
+            return self.begin_cut(from, head, gather.start, stamp, gather.frames);
+        }
         gather.text.truncate(lines);
         gather.length = lines as u64 + u64::from(overlong);
         if gather.trust != Trust::Known || lines == 0 {

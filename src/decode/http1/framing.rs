@@ -5,7 +5,8 @@
 //! - `chunked` that is not last (`chunked, identity`): chunked in requests, until close in responses.
 //! - Any other coding (`xchunked`, `identity`): as if it were not there.
 //! - Several lengths: the longest, so that no octet of the body is taken for a message.
-//! - A length such as `+5` or `5;x`: its digits. One without usable digits (`-5`, `0x5`, more than 64 bits): none.
+//! - A length such as `+5` or `5;x`: its digits, in base ten also behind zeros. One without usable digits (`-5`, `0x5`, or
+//!   beyond 63 bits, where readers overflow and no body can reach): none.
 //! - No usable length: no body for requests, until close for responses.
 
 use crate::decode::http1::notes::Notes;
@@ -106,8 +107,9 @@ impl<'a> Facts<'a> {
         for text in value.split(|&byte| byte == b',') {
             let text = text.trim_ascii();
             self.length.fields = self.length.fields.saturating_add(1);
-            let plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-            let length = if plain { decimal(text) } else { odd_decimal(text) };
+            // Behind a zero, some readers take digits for octal.
+            let plain = text.iter().all(u8::is_ascii_digit) && matches!(text, [b'1'..=b'9', ..] | [b'0']);
+            let length = if plain { decimal(text) } else { odd_decimal(text) }.filter(|length| *length <= LENGTH_MAX);
             if !plain || length.is_none() {
                 notes.add(Anomaly::InvalidLength);
             }
@@ -190,6 +192,9 @@ pub(super) fn chunk_size(line: &[u8], notes: &mut Notes) -> Option<u64> {
 
 /// Sizes of so many digits overflow 64 bits in some readers or are padded to confuse others.
 const CHUNK_DIGITS_SUSPECT: usize = 16;
+
+/// No body is longer; many readers keep a length in a signed number.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| value.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0'))))

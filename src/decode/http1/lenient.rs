@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::decode::http1::head::{Head, StartLine};
 use crate::decode::http1::notes::Notes;
+use crate::decode::http1::start::is_surely;
 use crate::model::{Anomaly, Headers, Side, Version};
 
 /// Reads a head, whole or cut off at any place. Where the start of a request line is known to be missing, what stands before
@@ -20,6 +21,23 @@ pub(super) fn read(from: Side, text: &[u8], fields_max: usize, start_missing: bo
     let mut headers = Headers::over(text.to_vec(), 0);
     read_fields(text, line_end, fields_max, &mut headers, &mut notes);
     Head { start, version, headers, notes }
+}
+
+/// Reads what a cut of the capture left of a start line: a request whose target is whole, or a status whose code is.
+pub(super) fn read_cut_line(from: Side, text: &[u8]) -> Option<Head> {
+    if from == Side::Server {
+        return is_surely(from, text).then(|| read(from, text, 0, false));
+    }
+    let method = memchr::memchr(b' ', text)?;
+    let target = method + 1 + memchr::memchr(b' ', text.get(method + 1..)?)?;
+    let version = text.get(target + 1..)?;
+    let is_plain = method > 0
+        && target > method + 1
+        && text.get(..method)?.iter().all(|&byte| is_token(byte))
+        && b"HTTP/1.1\r".get(..version.len().min(7)) == version.get(..version.len().min(7));
+    let start = StartLine::Request { method: 0..method, target: method + 1..target };
+    let version = if version.starts_with(b"HTTP/1.0") { Version::Http10 } else { Version::Http11 };
+    is_plain.then(|| Head { start, version, headers: Headers::over(text.to_vec(), 0), notes: Notes::default() })
 }
 
 /// Reads field lines of `text` from `at` up to an empty line, and adds them to `headers`, whose text is `text`.

@@ -24,4 +24,4 @@ mod start;
 mod tests;
 
 pub use connection::Connection;
-pub use start::{Probe, probe};
+pub use start::{Probe, is_surely, probe};

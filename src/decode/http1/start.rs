@@ -28,6 +28,15 @@ pub fn probe(from: Side, start: &[u8]) -> Probe {
     }
 }
 
+/// Tells whether octets start with a whole start line that only this side sends: strict enough to tell the roles of two
+/// sides that were taken for each other.
+pub fn is_surely(from: Side, bytes: &[u8]) -> bool {
+    match from {
+        Side::Client => is_plain_request(bytes),
+        Side::Server => is_status_line(bytes) == Probe::Yes,
+    }
+}
+
 /// The stricter test for places found by searching: a whole request line, or the start of a whole status line.
 pub(super) fn is_start(from: Side, bytes: &[u8]) -> Probe {
     match from {

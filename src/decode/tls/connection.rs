@@ -196,6 +196,7 @@ impl Connection {
             return &[];
         }
         let Some(current) = direction.current.as_mut() else {
+            let before = direction.partial.len();
             return match direction.take_header(data) {
                 Ok((None, rest)) => rest,
                 Ok((Some(header), rest)) => {
@@ -207,6 +208,8 @@ impl Connection {
                 }
                 Err(reason) => {
                     direction.shut(reason);
+                    // What came of the header before is no less sealed than what comes now.
+                    self.sealed_bytes = self.sealed_bytes.saturating_add(before as u64);
                     data
                 }
             };

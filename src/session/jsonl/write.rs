@@ -179,7 +179,7 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     json.key("request");
     json.open(b'{');
     json.key("method");
-    json.bytes(request.method());
+    json.bytes(&redactor.scrub(request.method()));
     json.key("target");
     json.bytes(&redactor.target(request.target()));
     json.key("host");
@@ -219,7 +219,7 @@ fn write_headers(json: &mut JsonText, name: &'static str, headers: &Headers, red
     json.open(b'[');
     for (known, name, value) in headers.known() {
         json.open(b'[');
-        json.bytes(name);
+        json.bytes(&redactor.name(known, name));
         json.shown(&redactor.header(known, name, value));
         json.close(b']');
     }
