@@ -1,6 +1,14 @@
 //! Replays inputs of the fuzz targets: the committed seeds, and what other projects collected, where it is at hand.
 
-#![expect(unreachable_pub, reason = "the fuzz package uses the checks as its own module")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a check that does not hold is to fail, a test that is skipped says so, and the fuzz package uses the checks too"
+)]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
