@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("rules", &["model", "s3", "hops"]),
     ("analysis", &["model", "s3", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
+    ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
     ("proxy", &["model", "decode", "session"]),

@@ -433,9 +433,10 @@ impl Flow {
             self.give_up(last, None, around);
         }
         for from in [0, 1] {
-            let unseen = self.stream(from).unseen();
+            let stream = self.stream(from);
+            let unseen = stream.unseen().max(stream.unseen_before_fin());
             // A single octet at the end is a FIN that was not captured.
-            if unseen > 1 {
+            if unseen > 1 || (unseen == 1 && stream.fin.is_some()) {
                 self.miss(from, unseen, last, around);
             }
         }

@@ -217,7 +217,7 @@ fn what_cannot_be_masked_is_refused() {
     let (one, two) = SECRET.split_at(11);
     let answer = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n<SecretAccessKey>12{one}\r\n\
-         30\r\n{two}</SecretAccessKey>\r\n0\r\n\r\n"
+         2f\r\n{two}</SecretAccessKey>\r\n0\r\n\r\n"
     );
     connection.server(answer.as_bytes());
     connection.close();
