@@ -26,8 +26,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "compare", "report", "proxy",
-            "replay", "lab",
+            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
+            "report", "proxy", "replay", "lab",
         ],
     ),
 ];
