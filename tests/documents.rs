@@ -19,7 +19,10 @@ fn documents_show_what_the_program_prints() {
         if std::env::var_os("HOPWIRE_WRITE_DOCS").is_some() {
             fs::write(&path, &current).unwrap();
         } else {
-            assert!(current == text, "{document} shows output of another version: HOPWIRE_WRITE_DOCS=1 cargo test --test documents");
+            assert!(
+                current == text,
+                "{document} shows output of another version: HOPWIRE_WRITE_DOCS=1 cargo test --test documents"
+            );
         }
     }
 }

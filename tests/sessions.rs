@@ -1,5 +1,5 @@
 //! A session says what its capture said: every recorded lab run, written as JSON lines and read back.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 
