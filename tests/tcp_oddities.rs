@@ -1,5 +1,7 @@
 //! What odd, old and hostile TCP does to the exchanges: nothing is invented, what differs is named, and what is missing is told.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod support;
 
 use hopwire::decode::{Decoder, Limits};
@@ -149,7 +151,6 @@ fn each_side_alone_gives_its_half() {
         talk.client(GET);
         talk.server(OK);
     }
-    talk.close();
     let from_client = |sent: &Sent| sent.bytes[29] == 2;
     let requests: Vec<Sent> = talk.sent.iter().filter(|sent| from_client(sent)).cloned().collect();
     let seen = decode(&requests, Limits::default());
@@ -325,6 +326,36 @@ fn the_last_ack_of_a_close_and_its_doubles_change_nothing() {
     let seen = seen(&talk);
     assert!(only(&seen).is_complete() && only(&seen).anomalies.is_empty());
     assert_eq!(seen.closed.len(), 1);
+}
+
+#[test]
+fn a_server_of_another_protocol_gives_no_answer() {
+    for greeting in [b"SSH-2.0-OpenSSH_9.2p1\r\n".as_slice(), b"220 mail ESMTP\r\n", b"\x15\x03\x01\x00\x02\x02\x0a"] {
+        let mut talk = open();
+        talk.client(GET);
+        talk.server(greeting);
+        talk.close();
+        let seen = seen(&talk);
+        assert!(matches!(only(&seen).outcome, Outcome::ClosedEarly { .. }), "{}", greeting.escape_ascii());
+    }
+    let mut talk = open();
+    talk.client(GET);
+    talk.server(b"<html>old</html>");
+    talk.close();
+    let seen = seen(&talk);
+    assert_eq!((only(&seen).status(), only(&seen).anomalies.as_slice()), (Some(200), [Anomaly::Http09].as_slice()));
+}
+
+#[test]
+fn an_anomaly_before_the_first_octet_is_read_is_told_too() {
+    let mut talk = open();
+    // The second half comes first, in two versions.
+    talk.packet(true, ACK, &GET[10..], 10);
+    talk.packet(true, ACK, b"/1.1\r\nHost: evil\r\n", 15);
+    talk.packet(true, ACK, &GET[..10], 0);
+    let seen = seen(&talk);
+    assert_eq!(only(&seen).request.target(), b"/b/key");
+    assert!(only(&seen).anomalies.contains(&Anomaly::OverlapDiffers));
 }
 
 fn timed(packets: Vec<Vec<u8>>) -> Vec<Sent> {

@@ -170,13 +170,15 @@ impl Content {
         }
     }
 
-    /// Something odd about the flow.
-    pub(super) fn handle_anomaly(&mut self, from: Side, anomaly: Anomaly) {
+    /// Something odd about the flow. Tells whether there is a reader that can attach it to an exchange.
+    pub(super) fn handle_anomaly(&mut self, from: Side, anomaly: Anomaly) -> bool {
         if let Self::Clear(text) = self
             && let Text::Http(http) = text.as_mut()
         {
             http.handle_anomaly(from, anomaly);
+            return true;
         }
+        false
     }
 
     /// How many of the next octets of a side need not be given.

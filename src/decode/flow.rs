@@ -63,6 +63,8 @@ pub(super) struct Flow {
     exchanges: u32,
     reset_by: Option<usize>,
     anomalies: Vec<Anomaly>,
+    /// Whether some anomaly came before there was an exchange that could carry it.
+    untold: bool,
     first_gap: Option<Frame>,
     content: Content,
     /// When a hole may be given up; `None` while nothing waits.
@@ -92,6 +94,7 @@ impl Flow {
             exchanges: 0,
             reset_by: None,
             anomalies: Vec::new(),
+            untold: false,
             first_gap: None,
             content: Content::Silent,
             wake: None,
@@ -324,7 +327,12 @@ impl Flow {
 
     /// Gives octets to be read; gives the side that sent them, as they show it.
     fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
-        if self.content.handle_data(place, side, stamp, data, secrets) == Roles::Known {
+        let roles = self.content.handle_data(place, side, stamp, data, secrets);
+        if self.untold {
+            let content = &mut self.content;
+            self.untold = !self.anomalies.iter().all(|anomaly| content.handle_anomaly(Side::Client, *anomaly));
+        }
+        if roles == Roles::Known {
             return side;
         }
         self.client = self.client.map(|client| 1 - client);
@@ -425,9 +433,10 @@ impl Flow {
             self.give_up(last, None, around);
         }
         for from in [0, 1] {
-            let unseen = self.stream(from).unseen();
+            let stream = self.stream(from);
+            let unseen = stream.unseen().max(stream.unseen_before_fin());
             // A single octet at the end is a FIN that was not captured.
-            if unseen > 1 {
+            if unseen > 1 || (unseen == 1 && stream.fin.is_some()) {
                 self.miss(from, unseen, last, around);
             }
         }
@@ -493,7 +502,7 @@ impl Flow {
         if !self.anomalies.contains(&anomaly) {
             self.anomalies.push(anomaly);
         }
-        self.content.handle_anomaly(Side::Client, anomaly);
+        self.untold |= !self.content.handle_anomaly(Side::Client, anomaly);
     }
 
     const fn stream(&self, from: usize) -> &Stream {

@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::hops::{ClientId, HopId};
 use crate::rules::aggregate::{Distinct, PerClient, Row};
-use crate::rules::quote::{counted, list};
+use crate::rules::quote::counted;
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
 use crate::s3::Call;
 
 rule! {
@@ -45,10 +45,10 @@ struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
     /// Requests that the store answered with 2xx.
     accepted: u64,
-    /// Requests that were seen on the next hop as well, by its transport: in clear, and inside TLS.
-    seen_in_clear: u64,
-    seen_in_tls: u64,
-    /// Where the store was seen to take the key on the next hop.
+    /// Requests that were seen on the next hop as well, with their key: in clear, and inside TLS.
+    passed_in_clear: u64,
+    passed_in_tls: u64,
+    /// Where they were seen there.
     upstream: Sights,
     /// Requests whose key is not 32 octets in base64, or whose MD5 header is of another key.
     malformed: u64,
@@ -72,12 +72,6 @@ impl Watch for State {
         };
         let keys = &mut row.value;
         keys.accepted += u64::from(call.is_success());
-        if let Some(twin) = context.twins.upstream {
-            let is_clear = twin.exchange.transport.is_clear();
-            keys.seen_in_clear += u64::from(is_clear);
-            keys.seen_in_tls += u64::from(!is_clear);
-            keys.upstream.add(Sight::of_both(twin.exchange));
-        }
         keys.copy_sources += u64::from(encryption.copy_source_key.is_some());
         keys.outside_headers += u64::from(encryption.from != crate::s3::Place::Header);
         let pairs = [
@@ -94,6 +88,19 @@ impl Watch for State {
         }
     }
 
+    fn handle_join(&mut self, joined: &Joined<'_>, _findings: &mut Findings) {
+        let has_key = |call: &Call<'_>| call.has_encryption_headers().0 && call.request_encryption().keys().next().is_some();
+        if !joined.downstream.exchange.transport.is_clear() || !has_key(joined.downstream) || !has_key(joined.upstream) {
+            return;
+        }
+        if let Some(row) = joined.client.and_then(|client| self.clients.row(client)) {
+            let is_clear = joined.upstream.exchange.transport.is_clear();
+            row.value.passed_in_clear += u64::from(is_clear);
+            row.value.passed_in_tls += u64::from(!is_clear);
+            row.value.upstream.add(Sight::of_both(joined.upstream.exchange));
+        }
+    }
+
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
         for (client, _) in self.clients.iter() {
             if let Some(finding) = self.render(client, view) {
@@ -106,10 +113,12 @@ impl Watch for State {
 impl Keys {
     fn add(&mut self, key: &[u8], md5: Option<&[u8]>) {
         let raw = STANDARD.decode(key);
+        // A session that was read back has a placeholder, which tells nothing of the key's form.
+        let is_redacted = key.starts_with(b"[redacted:");
         let is_sound = raw.as_ref().is_ok_and(|raw| {
             raw.len() == 32 && md5.is_none_or(|sent| STANDARD.decode(sent).is_ok_and(|sent| sent == Md5::digest(raw).as_slice()))
         });
-        self.malformed += u64::from(!is_sound);
+        self.malformed += u64::from(!is_sound && !is_redacted);
         let digest: [u8; 32] = Sha256::digest(raw.as_deref().unwrap_or(key)).into();
         self.digests.add(&digest, |have, new| have == new, |new| *new);
     }
@@ -119,16 +128,14 @@ impl State {
     fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
-        let digests: Vec<String> = row.value.digests.values().iter().map(short_hex).take(8).collect();
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message(row, hop, view))
             .about("client", view.client_text(client))
             .about("keys", row.value.digests.count_text())
-            .about("key_sha256", list(&digests))
             .shown_by(row.sights.evidence())
             .shown_by(row.value.upstream.evidence())
             .fixed_by(Fix::tls_on_the_front())
             .fixed_by(Fix::untested(
-                "treat the key as disclosed: after TLS is in place, copy the objects to a new key and destroy the old one",
+                "the key is disclosed: with TLS in place copy the objects to a new key, then drop it",
                 "a key that crossed in clear stays readable in every recording of the path",
             ));
         Some(finding)
@@ -154,20 +161,13 @@ fn message(row: &Row<Keys>, hop: HopId, view: &View<'_>) -> String {
         text += &format!(" {} sent a key that is not 32 octets or does not match its MD5.", keys.malformed);
     }
     let upstream = view.hops.upstream(hop).map(|next| view.hop_name(next)).unwrap_or_default();
-    if keys.seen_in_clear > 0 {
-        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.seen_in_clear);
+    if keys.passed_in_clear > 0 {
+        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.passed_in_clear);
     }
-    if keys.seen_in_tls > 0 {
-        text += &format!(
-            " The store saw {} of them inside TLS over {upstream}, so to the store nothing was wrong with them.",
-            keys.seen_in_tls
-        );
+    if keys.passed_in_tls > 0 {
+        text += &format!(" {} of them reached the store inside TLS over {upstream}: it saw nothing wrong.", keys.passed_in_tls);
     } else if let Some(upstream) = view.upstream_in_tls(hop) {
         text += &format!(" The next hop, {}, is TLS: the store cannot see that the key crossed in clear.", view.hop_name(upstream));
     }
     text
-}
-
-fn short_hex(digest: &[u8; 32]) -> String {
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
