@@ -101,7 +101,7 @@ impl Partners {
         let own = (exchange.endpoints, fingerprint::start_of(&exchange.request));
         let other = *self.ids.entry(key).or_insert(own);
         let (front, back) = if other.1 < own.1 { (other.0, own.0) } else { (own.0, other.0) };
-        let is_plain = back.client.ip == front.server.ip;
+        let is_plain = back.client.ip == front.server.ip || front.client.ip == back.server.ip;
         let link = (front.server, back.server);
         if front.server != back.server && !is_plain && !self.links.contains(&link) && self.links.len() < Self::LINKS_MAX {
             self.links.push(link);
