@@ -1,5 +1,7 @@
 //! What odd, old and hostile TCP does to the exchanges: nothing is invented, what differs is named, and what is missing is told.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod support;
 
 use hopwire::decode::{Decoder, Limits};

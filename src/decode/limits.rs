@@ -52,13 +52,13 @@ impl Limits {
     }
 }
 
-/// What an open flow costs: its state, its places in the table and in the queues.
-const FLOW_BYTES: usize = 1024;
+/// What an open flow costs: its state, its places in the table and in the queues, and half of what a waiting request adds.
+const FLOW_BYTES: usize = 1366;
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            flows_max: 1 << 18,
+            flows_max: 3 << 16,
             pending_bytes_max: 24 << 20,
             pending_bytes_per_stream_max: 1 << 20,
             pending_segments_per_stream_max: 4096,

@@ -246,7 +246,11 @@ mod tests {
             (7, vec![1, 2, 0xd4, 0, 1, 2, 0x45], Link::Carries(Next::Ip, 6)),
             (7, vec![1, 2, 0xd4, 0xff, 0xff, 0xff, 0xff, 0, 1, 2, 0x45], Link::Carries(Next::Ip, 10)),
             (7, vec![1, 2, 0xd4, 3, 1, 2, 0x45], Link::Unknown),
-            (127, [vec![0, 0, 8, 0, 0, 0, 0, 0, 8, 1], vec![0; 22], vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(), Link::Carries(ip, 40)),
+            (
+                127,
+                [vec![0, 0, 8, 0, 0, 0, 0, 0, 8, 1], vec![0; 22], vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(),
+                Link::Carries(ip, 40),
+            ),
             (105, [vec![8, 1], vec![0; 22], vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(), Link::Carries(ip, 32)),
             (113, [vec![0; 14], vec![0x08, 0]].concat(), Link::Carries(ip, 16)),
             (276, [vec![0x08, 0], vec![0; 18]].concat(), Link::Carries(ip, 20)),

@@ -12,8 +12,7 @@ use crate::rules::{Evidence, Finding, Severity};
 pub(super) fn list(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let report = screen.report;
     let deciding = report.deciding().map(std::ptr::from_ref);
-    let others: Vec<&Finding> =
-        report.summary.findings.iter().filter(|one| Some(std::ptr::from_ref(*one)) != deciding).collect();
+    let others: Vec<&Finding> = report.summary.findings.iter().filter(|one| Some(std::ptr::from_ref(*one)) != deciding).collect();
     if others.is_empty() {
         return Ok(());
     }
@@ -28,7 +27,9 @@ pub(super) fn list(screen: &mut Screen<'_, '_>) -> io::Result<()> {
 fn fold<'f>(findings: &[&'f Finding]) -> Vec<Vec<&'f Finding>> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     for finding in findings {
-        let is_same = |group: &&mut Vec<&Finding>| group.first().is_some_and(|one| one.rule.name == finding.rule.name && one.hop == finding.hop);
+        let is_same = |group: &&mut Vec<&Finding>| {
+            group.first().is_some_and(|one| one.rule.name == finding.rule.name && one.hop == finding.hop)
+        };
         match groups.iter_mut().find(is_same) {
             Some(group) => group.push(finding),
             None => groups.push(vec![finding]),
@@ -48,12 +49,7 @@ fn in_short(screen: &mut Screen<'_, '_>, groups: &[Vec<&Finding>]) -> io::Result
         let evidence: Vec<Evidence> = group.iter().flat_map(|one| one.evidence.iter().cloned()).collect();
         let confidence = group.iter().map(|one| one.confidence).min().unwrap_or(first.confidence);
         let name = one_line(&screen.clean(hop(first)), hop_width);
-        let line = format!(
-            "{:rule_width$}  {name:hop_width$}  {:>6}  {:<8}",
-            first.rule.name,
-            number(count),
-            confidence.label()
-        );
+        let line = format!("{:rule_width$}  {name:hop_width$}  {:>6}  {:<8}", first.rule.name, number(count), confidence.label());
         let severity = label(screen, first.severity);
         let room = WIDTH.saturating_sub(2 + SEVERITY_WIDTH + line.chars().count() + 2);
         let frames = one_line(&screen.places(&evidence, count, 4), room);
@@ -78,7 +74,7 @@ fn gist_of(screen: &Screen<'_, '_>, finding: &Finding) -> String {
     let text = match finding.hop.map(|hop| screen.clean(screen.report.hop(hop))) {
         Some(hop) => {
             let text = text.strip_prefix(&format!("On {hop}, ")).unwrap_or(&text);
-            text.replacen(&format!(" on {hop}"), "", 1)
+            text.replacen(&format!(" on {hop}"), "", 1).replacen(&format!("crossed {hop} in"), "crossed in", 1)
         }
         None => text,
     };

@@ -48,12 +48,16 @@ impl Screen<'_, '_> {
             return self.paragraph(first, other, text);
         }
         // Blanks inside the places become one letter, so that colour starts and ends within a line.
-        let glued = format!("[{}]", places.replace(' ', "\u{a0}"));
+        let glued = format!("[{}]", places.replace(' ', GLUE));
         let width = WIDTH - columns(other).max(columns(first));
-        let lines = if columns(&glued) <= width { wrap(&format!("{text} {glued}"), width) } else { wrap(&format!("{text} [{places}]"), width) };
+        let lines = if columns(&glued) <= width {
+            wrap(&format!("{text} {glued}"), width)
+        } else {
+            wrap(&format!("{text} [{places}]"), width)
+        };
         for (at, line) in lines.iter().enumerate() {
-            let line = match line.split_once('[').filter(|_| line.contains('\u{a0}')) {
-                Some((words, rest)) => format!("{words}{}", self.paint(Colour::Faint, &format!("[{}", rest.replace('\u{a0}', " ")))),
+            let line = match line.split_once('[').filter(|_| line.contains(GLUE)) {
+                Some((words, rest)) => format!("{words}{}", self.paint(Colour::Faint, &format!("[{}", rest.replace(GLUE, " ")))),
                 None => line.clone(),
             };
             writeln!(self.out, "{}{line}", if at == 0 { first } else { other })?;
@@ -102,6 +106,9 @@ impl Screen<'_, '_> {
         parts.join("; ")
     }
 }
+
+/// Stands for a blank where a line must not be broken. No text has it, since control characters are escaped.
+const GLUE: &str = "\u{1}";
 
 /// How many columns a text takes, colours aside.
 fn columns(text: &str) -> usize {

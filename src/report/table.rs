@@ -8,7 +8,7 @@ use crate::report::brief::{gist, one_line, sentences, shorten};
 use crate::report::screen::{Colour, Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, wrap};
 use crate::report::{Report, Style, findings, grid};
-use crate::rules::{Finding, Fix, Outcome};
+use crate::rules::{Completeness, Finding, Fix, Outcome};
 
 /// Writes the report.
 pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -35,7 +35,7 @@ fn head(screen: &mut Screen<'_, '_>) -> io::Result<()> {
             screen.paragraph("  ! ", "    ", &Untrusted::text(problem).to_string())?;
         }
     }
-    writeln!(screen.out)
+    Ok(())
 }
 
 /// What happened, why, and what mends it.
@@ -58,7 +58,7 @@ fn verdict(screen: &mut Screen<'_, '_>) -> io::Result<()> {
         screen.shown("  ", "  ", &message, &places)?;
     } else {
         let message = shorten(&message);
-        let fits = |text: &str| wrap(&format!("{text} {places}"), WIDTH - 4).len() <= MESSAGE_LINES_MAX;
+        let fits = |text: &str| wrap(&format!("{text} {places}"), WIDTH - 2).len() <= MESSAGE_LINES_MAX;
         screen.shown("  ", "  ", sentences(&message, fits), &places)?;
     }
     if let Some(finding) = deciding {
@@ -75,11 +75,15 @@ pub(super) fn chain(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Resul
     }
     screen.heading("Why")?;
     let verbose = screen.style.verbose;
+    let mut before = String::new();
     for (at, step) in finding.chain.iter().enumerate() {
         let text = screen.clean(&step.step);
         let text = if verbose { text } else { shorten(gist(&text)) };
         let places = screen.places(&step.evidence, 0, if verbose { 8 } else { 4 });
-        screen.shown(&format!("  {}. ", at + 1), "     ", &text, &places)?;
+        // Frames that the step before named already are not named again.
+        let shown = if places == before { "" } else { &places };
+        screen.shown(&format!("  {}. ", at + 1), "     ", &text, shown)?;
+        before = places;
     }
     Ok(())
 }
@@ -122,20 +126,14 @@ fn in_short(fix: &Fix) -> String {
 
 /// How much was seen, and what was not.
 fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
-    screen.heading("Completeness")?;
     let summary = screen.report.summary;
     let view = &summary.completeness;
-    let mut seen = vec![format!("{} decoded", counted(view.exchanges, "exchange")), counted(view.flows, "connection")];
+    let mut seen = vec![counted(view.exchanges, "exchange"), connections(view)];
     if view.packets > 0 {
         seen.push(counted(view.packets, "packet"));
     }
     if view.stream_bytes > 0 {
-        seen.push(format!("{} of streams", bytes(view.stream_bytes)));
-    }
-    if view.tls_flows > 0 {
-        let reasons: Vec<_> = view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
-        let shut = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-        seen.push(format!("{} of {} opened{shut}", number(view.tls_flows_decrypted), counted(view.tls_flows, "TLS connection")));
+        seen.push(bytes(view.stream_bytes));
     }
     let missing = [
         (view.packets_dropped, "packet dropped while capturing", "packets dropped while capturing"),
@@ -153,8 +151,19 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let loss = |row: &crate::analysis::LossRow| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes));
     not_seen.extend(summary.losses.iter().map(loss));
     let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
-    screen.paragraph("  seen:     ", "            ", &seen.join(", "))?;
-    screen.paragraph("  not seen: ", "            ", &not_seen)
+    writeln!(screen.out)?;
+    screen.paragraph("seen:     ", "          ", &seen.join(", "))?;
+    screen.paragraph("not seen: ", "          ", &not_seen)
+}
+
+/// `6 connections (3 of 4 TLS opened, no-secret: 1)`
+fn connections(view: &Completeness) -> String {
+    let all = counted(view.flows, "connection");
+    if view.tls_flows == 0 {
+        return all;
+    }
+    let shut: String = view.tls_undecrypted.iter().map(|(reason, count)| format!(", {reason}: {}", number(*count))).collect();
+    format!("{all} ({} of {} TLS opened{shut})", number(view.tls_flows_decrypted), number(view.tls_flows))
 }
 
 /// An RFC 3339 time down to the second, as people read it.

@@ -1,6 +1,14 @@
 //! Captures of other projects, with answers from other decoders: every one survives, and the exchanges agree or the difference
 //! is named in `deviations.tsv`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,7 +136,8 @@ fn missing(oracle: &Value, seen: &Seen) -> Vec<String> {
         }
     }
     let lacks = |count: usize, have: Option<&usize>| count > have.copied().unwrap_or(0);
-    let requests = requests.iter().filter(|(key, count)| lacks(**count, seen.requests.get(key))).map(|(key, _)| format!("{key:?}"));
+    let requests =
+        requests.iter().filter(|(key, count)| lacks(**count, seen.requests.get(key))).map(|(key, _)| format!("{key:?}"));
     let statuses = statuses.iter().filter(|(key, count)| lacks(**count, seen.statuses.get(key))).map(|(key, _)| key.to_string());
     requests.chain(statuses).collect()
 }
@@ -181,7 +190,10 @@ fn captures_with_keys_open_as_far_as_the_reference_opened_them() {
         let (requests, responses): (usize, usize) = (seen.requests.values().sum(), seen.statuses.values().sum());
         // The reference counts messages in clear too.
         assert!(seen.opened > 0, "{capture}: nothing was opened");
-        assert!(requests >= wanted && responses >= count("http1_responses"), "{capture}: {requests} requests, {responses} responses");
+        assert!(
+            requests >= wanted && responses >= count("http1_responses"),
+            "{capture}: {requests} requests, {responses} responses"
+        );
         compared += 1;
     }
     assert!(compared >= 7, "{compared}");

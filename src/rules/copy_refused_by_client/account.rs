@@ -36,8 +36,8 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
     let id = quote(&write.key_id);
     let target = format!("{}/{}", quote(story.bucket), quote(story.root));
     let message = format!(
-        "{} under {target} had to be copied, and no COPY was sent: {} {} refuses one with KMS parameters over http, and the store's answer to the HEAD \
-         named a KMS key. No customer key (SSE-C) is involved, whatever the exception says. The key id is {id}; S3A echoes it.",
+        "{} under {target} had to be copied, and no COPY was sent: {} {} refuses one with a KMS key over http, and the store named one. No customer key \
+         (SSE-C) is involved, whatever the exception says. The key id is {id}; it came with the answer to the HEAD, and S3A echoes it.",
         counted(stuck.len() as u64, "object", "objects"),
         about.sdk.label(),
         about.version.as_deref().map(crate::rules::quote::quote_text).unwrap_or_default(),
@@ -48,7 +48,7 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
         .about("target", quote(story.root))
         .about("key", quote(&write.key))
         .about("kms_key_id", id);
-    finding.chain = chain(write, story, client, &proof.map(|(_, proof)| proof), &weak, view);
+    finding.chain = chain(write, client, &proof.map(|(_, proof)| proof), &weak, view);
     for stuck in stuck.iter().take(3) {
         finding.evidence.extend(stuck.put.iter().map(|put| put.evidence()));
         finding.evidence.extend(stuck.heads.evidence());
@@ -142,18 +142,18 @@ impl Weakness {
     }
 }
 
-fn chain(write: &Write, story: &Story<'_>, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weakness, view: &View<'_>) -> Vec<Step> {
+fn chain(write: &Write, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weakness, view: &View<'_>) -> Vec<Step> {
     let key = format!("{}/{}", quote(&write.bucket), quote(&write.key));
     let id = quote(&write.key_id);
     let first_head = write.heads.evidence().into_iter().next();
     let mut chain = vec![
         Step { step: put_step(write, &key), evidence: write.put.iter().map(|put| put.evidence()).collect() },
         Step {
-            step: format!("A HEAD of it was answered with aws:kms and the key id {id}."),
+            step: format!("A HEAD of it was answered with the key id {id}."),
             evidence: first_head.iter().cloned().collect(),
         },
         Step { step: policy_step(client, view), evidence: first_head.into_iter().collect() },
-        absence_step(write, story),
+        absence_step(write),
         Step { step: doubts(weak), evidence: Vec::new() },
     ];
     if let Some(Proof { file, refusal }) = proof {
@@ -176,7 +176,7 @@ fn put_step(write: &Write, key: &str) -> String {
         (false, ..) => format!("The upload of {key} is not in the capture."),
         (true, true, _) => format!("PUT {key} asked for encryption, and the object is under aws:kms."),
         (true, false, true) => {
-            format!("PUT {key} carried no encryption header and was answered with aws:kms: the store encrypts with its KMS by default.")
+            format!("PUT {key} carried no encryption header and was answered with aws:kms: the store encrypts by default.")
         }
         (true, false, false) => format!("PUT {key} carried no encryption header; the store encrypted it with its KMS by default."),
     }
@@ -192,21 +192,19 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
         Verdict::Sent | Verdict::Unverified => "",
     };
     format!(
-        "The client {} is S3A, which puts that key id into its COPY, and its SDK refuses such a request over http. The exception reads \"{text}\", for SSE-KMS too ({}).",
+        "This client is S3A: it puts that id into its COPY, which its SDK refuses to send over http. It is {}. The exception reads \"{text}\", for SSE-KMS too ({}).",
         view.client_text(client),
         policy.evidence
     )
 }
 
-fn absence_step(write: &Write, story: &Story<'_>) -> Step {
+fn absence_step(write: &Write) -> Step {
     let gaps: Vec<String> = write.gaps().iter().map(|gap| seconds(*gap)).collect();
     let retries = if gaps.is_empty() { String::new() } else { format!(" (repeated after {} s)", gaps.join(", ")) };
-    let cleanup = if write.deleted.is_some() { ", and it was deleted without having been copied" } else { "" };
+    let cleanup = if write.deleted.is_some() { ", then it was deleted" } else { "" };
     let step = format!(
-        "No COPY of it followed in {}{retries}{cleanup}; no _SUCCESS came under {}/{}.",
+        "No COPY of it followed in {}{retries}{cleanup}; no _SUCCESS came either.",
         counted(write.heads.count, "HEAD", "HEADs"),
-        quote(story.bucket),
-        quote(story.root)
     );
     let mut evidence = write.heads.evidence();
     evidence.extend(write.deleted.iter().map(|deleted| deleted.evidence()));
