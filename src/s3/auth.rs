@@ -133,8 +133,8 @@ impl<'x> Auth<'x> {
             b"AWS4-ECDSA-P256-SHA256" => Some(Self::of_sigv4_fields(Scheme::SigV4a, rest)),
             b"AWS" => {
                 let mut auth = Self::empty(Scheme::SigV2);
-                // No access key holds a colon; what stands for a signature that was redacted does.
-                if let Some(at) = memchr::memchr(b':', rest) {
+                // No access key holds a colon or a bracket; what stands for a signature that was redacted does.
+                if let Some(at) = memchr::memchr2(b':', b'[', rest).filter(|at| rest.get(*at) == Some(&b':')) {
                     auth.access_key = rest.get(..at).and_then(some_text);
                     auth.signature = rest.get(at + 1..).map(Cow::Borrowed);
                 }
