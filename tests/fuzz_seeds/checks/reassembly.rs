@@ -291,7 +291,9 @@ fn check_laws(seen: &Seen, segments: &[Sent]) {
     for flow in &seen.closed {
         for (name, stream) in [("client", flow.client), ("server", flow.server)] {
             delivered += stream.delivered;
-            assert!(stream.delivered + stream.missing + 1 >= stream.acknowledged, "{name}: {stream:?}");
+            // Numbers half the sequence space apart come before and after each other at once: there is no true account of them.
+            let is_known = stream.missing < 1 << 30;
+            assert!(!is_known || stream.delivered + stream.missing + 1 >= stream.acknowledged, "{name}: {stream:?}");
         }
         let exchanges = seen.exchanges.iter().filter(|exchange| exchange.id.flow == flow.flow).count();
         assert_eq!(exchanges, flow.exchanges as usize);
