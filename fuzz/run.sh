@@ -43,6 +43,7 @@ table=$(mktemp)
 trap 'rm -f "$table" "$spent"' EXIT
 failed=0
 for target in $targets; do
+    rm -rf "corpus/others/$target"
     mkdir -p "corpus/$target" "corpus/others/$target" "artifacts/$target"
     others "$target" 2>/dev/null | while read -r file; do
         ln -sf "$(realpath "$file")" "corpus/others/$target/$(echo "$file" | cksum | cut -d ' ' -f 1)"

@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("rules", &["model", "s3", "hops"]),
     ("analysis", &["model", "s3", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
+    ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
     ("proxy", &["model", "decode", "session"]),
@@ -25,8 +26,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "compare", "report", "proxy",
-            "replay", "lab",
+            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
+            "report", "proxy", "replay", "lab",
         ],
     ),
 ];

@@ -58,6 +58,10 @@ impl Joins {
         let front = call.exchange;
         if let (Some(relayed), Some(answer)) = (front.response(), back.response()) {
             pair.response.add(&changes(&answer.headers, &relayed.headers));
+            // Where a request was lost only its answer is there, and no time to count from.
+            if front.request.method().is_empty() || back.request.method().is_empty() {
+                return;
+            }
             let end = |response: &Response| response.end.unwrap_or(response.start);
             let kept_request = back.request.start.since(front.request.start);
             pair.client_leg.add(end(relayed).since(front.request.start));

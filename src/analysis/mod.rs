@@ -23,7 +23,7 @@ pub use summary::{
 };
 
 use crate::hops::Correlator;
-use crate::model::{Event, Exchange, ExchangeId, Loss, Timestamp};
+use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, Timestamp};
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
@@ -54,6 +54,9 @@ pub trait Sink {
 
     /// Something that was not decoded.
     fn loss(&mut self, loss: &Loss);
+
+    /// A connection ended; `hop` is the name of its hop, where it belongs to one.
+    fn flow_closed(&mut self, _closed: &FlowClosed, _hop: Option<&str>) {}
 
     /// A rule fires for the first time on something. The final finding, with all that came later, is in the summary.
     fn raised(&mut self, _finding: &Finding) {}
@@ -90,6 +93,11 @@ impl Analysis {
     /// A host name that the capture holds.
     pub fn handle_name(&mut self, ip: IpAddr, name: &str) {
         self.stage.handle_name(ip, name);
+    }
+
+    /// The name that a recorded run gave to the hop of a server.
+    pub fn handle_hop_name(&mut self, server: Endpoint, name: &str) {
+        self.stage.handle_hop_name(server, name);
     }
 
     /// An event, in capture order.

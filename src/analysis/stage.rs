@@ -7,7 +7,7 @@ use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientRow, Counts, Judged, Options, Sink, Summary};
 use crate::hops::{Clients, HopId, Partnered, Topology, request_changes};
-use crate::model::{Event, Exchange, FlowClosed, HeaderName, Timestamp};
+use crate::model::{Endpoint, Event, Exchange, FlowClosed, HeaderName, Timestamp};
 use crate::rules::{Context, Judge, Selection, Twins, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, Encryption};
@@ -40,6 +40,11 @@ impl Stage {
         }
     }
 
+    /// The name that a recorded run gave to the hop of a server.
+    pub(super) fn handle_hop_name(&mut self, server: Endpoint, name: &str) {
+        self.topology.handle_hop_name(server, name);
+    }
+
     pub(super) fn handle_name(&mut self, ip: IpAddr, name: &str) {
         self.topology.handle_name(ip, name);
     }
@@ -62,7 +67,7 @@ impl Stage {
         match event {
             Event::FlowOpened(_) => self.flows.handle_open(),
             Event::Exchange(exchange) => return self.process_exchange(exchange, at, &Partnered::default(), sink),
-            Event::FlowClosed(closed) => self.process_close(closed),
+            Event::FlowClosed(closed) => self.process_close(closed, sink),
             Event::Lost(loss) => {
                 self.flows.handle_loss(loss);
                 sink.loss(loss);
@@ -166,9 +171,10 @@ impl Stage {
         self.judge.handle_call(call, &context);
     }
 
-    fn process_close(&mut self, closed: &FlowClosed) {
+    fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
         let hop = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
         self.flows.handle_close(closed, hop);
+        sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
     }
 
     fn judge_and_view(&mut self) -> (&mut Judge, View<'_>) {

@@ -416,7 +416,7 @@ impl PacketSource for LiveCapture {
             self.fill(batch);
         }
         self.account(batch);
-        batch.set_now(clock());
+        batch.set_now(clock().before(LAG));
         let is_full = self.options.packets_max.is_some_and(|max| self.next_ordinal > max);
         let is_drained = match self.phase {
             Phase::Draining { until, .. } => batch.is_empty() || Instant::now() >= until,
@@ -582,6 +582,9 @@ const FILL_FOR: Duration = Duration::from_millis(50);
 
 /// How long what the kernel holds is read after the end; it has to be more than one block timeout.
 const DRAIN_FOR: Duration = Duration::from_secs(2);
+
+/// The kernel hands packets over so much later at most, and what is on its way to the judgement is no older.
+const LAG: Duration = Duration::from_millis(200);
 
 /// How often counters are read.
 const COUNT_EVERY: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 mod files;
 mod sessions;
 
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 
 use clap::{Args, ValueEnum};
 
@@ -97,7 +97,7 @@ fn copy(arguments: &Arguments, mut input: Input, format: Format) -> Outcome {
     let mut target = arguments.target()?;
     let out = BufWriter::with_capacity(1 << 20, target.take_stream());
     let done = convert(&mut || input.capture(), out, &options);
-    let (mut report, out, proof) = done.map_err(|error| arguments.failure(error))?;
+    let (report, out, proof) = done.map_err(|error| arguments.failure(error))?;
     let stream = out.into_inner().map_err(|error| arguments.unwritable(error.into_error()))?;
     drop(stream);
     if let Some(proof) = proof {
@@ -108,8 +108,7 @@ fn copy(arguments: &Arguments, mut input: Input, format: Format) -> Outcome {
     target.publish(arguments.force)?;
     warn(&report);
     if !arguments.quiet {
-        report.source.name.clone_from(&arguments.output);
-        tell(arguments, &report, format);
+        tell(arguments, &report);
     }
     Ok(Exit::Done)
 }
@@ -213,8 +212,8 @@ fn warn(report: &Report) {
 }
 
 /// What was done, on stderr.
-fn tell(arguments: &Arguments, report: &Report, format: Format) {
-    let Report { packets_read, packets_written, .. } = report;
+fn tell(arguments: &Arguments, report: &Report) {
+    let Report { packets_read, packets_written, packets_masked, .. } = report;
     say(format_args!("wrote {}: {packets_written} of {packets_read} packets", Untrusted::text(&arguments.output)));
     let counts = [
         (report.keys_written, "key-log lines embedded before the packets"),
@@ -231,13 +230,12 @@ fn tell(arguments: &Arguments, report: &Report, format: Format) {
         return;
     }
     let places: u64 = report.masked.values().sum();
-    say(format_args!("  {places} secrets masked in {} packets, whose TCP checksums were computed anew:", report.packets_masked));
+    let checksums = if *packets_masked > 0 { "; their TCP checksums were computed anew" } else { "" };
+    say(format_args!("  {places} secrets masked in {packets_masked} packets{checksums}"));
     for (what, count) in &report.masked {
         say(format_args!("    {count:>6} {}", what.label()));
     }
-    let kind = if format == Format::Pcap { "pcap" } else { "pcapng" };
-    say(format_args!("  the {kind} was read again: none of them is in it, raw or as base64, hexadecimal, URL, JSON or XML"));
-    let _ = io::stderr().flush();
+    say("  what was written was read again: none of them is in it");
 }
 
 fn parse_flow(text: &str) -> Result<FlowId, String> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{Input, Kind, ReadAt, sniff};
 use crate::cli::failure::{Failure, say};
-use crate::model::{Event, Exchange, FlowId, Frame, Frames, Loss, Timestamp};
+use crate::model::{Event, Exchange, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, Timestamp};
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -90,8 +90,20 @@ pub(super) fn analyze_sessions(mut sessions: Vec<Session>, mut analysis: Analysi
             Record::Exchange(recorded) => {
                 let exchange = session.place(index, recorded.exchange);
                 let flow = exchange.id.flow.0;
+                analysis.handle_hop_name(exchange.endpoints.server, &recorded.hop);
                 analysis.handle_event(Event::Exchange(Box::new(exchange)), sink);
                 flow
+            }
+            Record::Flow(recorded) => {
+                let closed = session.place_flow(index, recorded.closed);
+                let (flow, endpoints, first) = (closed.flow, closed.endpoints, closed.first);
+                if let Some(hop) = &recorded.hop {
+                    analysis.handle_hop_name(endpoints.server, hop);
+                }
+                // A session tells of connections at their end: what is counted at their beginning is counted here.
+                analysis.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first }), sink);
+                analysis.handle_event(Event::FlowClosed(Box::new(closed)), sink);
+                flow.0
             }
             Record::Loss(loss) => {
                 let loss = session.place_loss(index, loss);
@@ -145,6 +157,7 @@ impl Session {
     fn at(&self) -> Option<Timestamp> {
         match self.next.as_ref()? {
             Record::Exchange(recorded) => Some(recorded.exchange.request.start),
+            Record::Flow(recorded) => Some(recorded.closed.last.at),
             Record::Loss(loss) => Some(loss.stamp.at),
             Record::Source(_) | Record::Summary(_) => None,
         }
@@ -168,6 +181,17 @@ impl Session {
             }
         }
         exchange
+    }
+
+    fn place_flow(&self, index: usize, mut closed: FlowClosed) -> FlowClosed {
+        closed.flow = FlowId(closed.flow.0 + self.flows_before);
+        if index > 0 {
+            let file = u16::try_from(index).unwrap_or(u16::MAX);
+            closed.first.frame = Frame::new(file, closed.first.frame.number());
+            closed.last.frame = Frame::new(file, closed.last.frame.number());
+            closed.first_gap = closed.first_gap.map(|frame| Frame::new(file, frame.number()));
+        }
+        closed
     }
 
     fn place_loss(&self, index: usize, mut loss: Loss) -> Loss {

@@ -43,11 +43,7 @@ pub(super) fn analyze_packets(
         Failure::unreadable(error, "cannot read the capture", "give a pcap, a pcapng or a session that hopwire wrote")
     })?;
     let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let options = pipeline::Options {
-        threads: resources.threads.unwrap_or(available),
-        limits: resources.limits(),
-        secrets,
-    };
+    let options = pipeline::Options { threads: resources.threads.unwrap_or(available), limits: resources.limits(), secrets };
     let outcome = pipeline::run(&mut source, &options, analysis, sink);
     if let Some(error) = outcome.failure {
         return Err(Failure::unreadable(error, "cannot read on", "see what was read with --format jsonl"));

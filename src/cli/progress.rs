@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::analysis::{Judged, Sink};
-use crate::model::Loss;
+use crate::model::{FlowClosed, Loss};
 use crate::report::Recorder;
 
 /// A sink that tells how far the run is, and hands everything on.
@@ -39,6 +39,10 @@ impl<W: io::Write> Sink for Progress<'_, W> {
         if self.recorder.exchanges().is_multiple_of(EVERY) {
             self.show();
         }
+    }
+
+    fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {
+        self.recorder.flow_closed(closed, hop);
     }
 
     fn loss(&mut self, loss: &Loss) {

@@ -249,7 +249,10 @@ impl<W: Write> Copy<'_, W> {
             }
             Seen::Datagram(datagram) => decide_fragment(&datagram.last, packet.ordinal, bytes, plans),
             Seen::Fragment(fragment) => decide_fragment(&fragment, packet.ordinal, bytes, plans),
-            Seen::Other if !plans.flows.keeps_all() => return Fate::Drop,
+            Seen::Other | Seen::Unknown if !plans.flows.keeps_all() => return Fate::Drop,
+            // Nobody read what is in it.
+            Seen::Unknown if plans.scrubber.is_some() => return Fate::Cut(0),
+            Seen::Unknown => Fate::Write,
             Seen::Other => Fate::Write,
         };
         // Secrets where no stream was read: in other protocols, or in bytes after the packet.

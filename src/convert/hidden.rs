@@ -35,22 +35,22 @@ impl Oracle {
             Shown::Redacted { kind, .. } => {
                 kind_of(kind).map(|kind| Hidden { range: 0..value.len(), kind }).into_iter().collect()
             }
-            Shown::Text(shown) => self.differences(value, &shown),
+            Shown::Text(shown) => self.differences(value, shown),
         }
     }
 
     /// The secrets in a request target or another URL.
     pub(super) fn in_target(&self, target: &[u8]) -> Vec<Hidden> {
-        self.differences(target, &self.redactor.target(target))
+        self.differences(target, self.redactor.target(target))
     }
 
     /// The secrets in a body.
     pub(super) fn in_body(&self, body: &[u8]) -> Vec<Hidden> {
-        self.differences(body, &self.redactor.body(body))
+        self.differences(body, self.redactor.body(body))
     }
 
     /// The ranges of `text` for which placeholders stand in `shown`. What cannot be told apart is hidden up to the end.
-    fn differences(&self, text: &[u8], shown: &Cow<'_, [u8]>) -> Vec<Hidden> {
+    fn differences(&self, text: &[u8], shown: Cow<'_, [u8]>) -> Vec<Hidden> {
         let Cow::Owned(shown) = shown else { return Vec::new() };
         let mut hidden = Vec::new();
         let (mut at, mut rest) = (0, shown.as_slice());

@@ -60,7 +60,7 @@ pub fn prove(proof: &Proof, mut file: impl Read, mut capture: SavedCapture) -> R
                 Seen::Datagram(whole) => {
                     (segment, place, payload) = (whole.segment, whole.place, whole.segment.payload(&whole.bytes));
                 }
-                Seen::Fragment(_) | Seen::Other => continue,
+                Seen::Fragment(_) | Seen::Other | Seen::Unknown => continue,
             }
             let segment: &Segment = &segment;
             search.handle_segment(segment, place, payload, &mut streams);

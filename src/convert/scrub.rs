@@ -109,7 +109,7 @@ impl Search {
                         let payload = datagram.segment.payload(&datagram.bytes);
                         scanner.handle_segment(&datagram.segment, datagram.place, payload, self);
                     }
-                    Seen::Fragment(_) | Seen::Other => {}
+                    Seen::Fragment(_) | Seen::Other | Seen::Unknown => {}
                 }
             }
             self.failure.take().map_or(Ok(()), Err)?;

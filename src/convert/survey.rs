@@ -116,7 +116,7 @@ impl<'a> Surveyor<'a> {
                     self.scanner.handle_segment(&datagram.segment, datagram.place, payload, learner);
                 }
             }
-            Seen::Fragment(_) | Seen::Other => {}
+            Seen::Fragment(_) | Seen::Other | Seen::Unknown => {}
         }
     }
 

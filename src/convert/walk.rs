@@ -32,8 +32,10 @@ pub(super) enum Seen {
     Datagram(Box<Datagram>),
     /// A fragment.
     Fragment(Fragment),
-    /// Something else.
+    /// Another protocol.
     Other,
+    /// What was not decoded.
+    Unknown,
 }
 
 /// A segment that came in fragments.
@@ -62,7 +64,8 @@ impl Walk {
         match dissect(packet, NESTING_MAX) {
             Dissected::Segment(segment) => Seen::Segment(segment, self.directions.place(&segment)),
             Dissected::Fragment(fragment) => self.handle_fragment(fragment, packet),
-            Dissected::NotTcp | Dissected::Lost(_) => Seen::Other,
+            Dissected::NotTcp => Seen::Other,
+            Dissected::Lost(_) => Seen::Unknown,
         }
     }
 

@@ -45,6 +45,9 @@ pub(super) struct Stream {
     pub(super) count: StreamCount,
 }
 
+/// No window is larger than 2^30 octets (RFC 7323 section 2.3), and those of real hosts are far smaller.
+const WINDOW_MAX: i64 = 1 << 26;
+
 /// How far `to` lies after `from` in sequence space, negative if before (RFC 9293 section 3.4).
 pub(super) const fn distance(from: u32, to: u32) -> i64 {
     to.wrapping_sub(from).cast_signed() as i64
@@ -86,6 +89,13 @@ impl Stream {
     /// Octets that the other side acknowledged and that were not delivered.
     pub(super) fn unseen(&self) -> u32 {
         self.acked.map_or(0, |acked| self.unseen_before(acked))
+    }
+
+    /// Octets before the FIN that were not delivered: it proves that they were sent. One that lies where no window reaches was
+    /// not sent by this side.
+    pub(super) fn unseen_before_fin(&self) -> u32 {
+        let ahead = self.fin.map_or(0, |fin| distance(self.next, fin));
+        if self.started && ahead <= WINDOW_MAX { u32::try_from(ahead).unwrap_or(0) } else { 0 }
     }
 
     /// Takes octets off the front of what is expected.
@@ -216,6 +226,17 @@ mod tests {
         assert!(stream.hold(held(10, b"abcd")) == Overlap::Same);
         assert!(stream.hold(held(12, b"cdef")) == Overlap::Same);
         assert!(stream.hold(held(11, b"bXd")) == Overlap::Differs);
+    }
+
+    #[test]
+    fn a_fin_proves_the_octets_before_it() {
+        let mut stream = Stream::default();
+        stream.start(100, true);
+        stream.deliver(10);
+        stream.fin = Some(140);
+        assert_eq!(stream.unseen_before_fin(), 30);
+        stream.fin = Some(140 + (1 << 27));
+        assert_eq!(stream.unseen_before_fin(), 0);
     }
 
     #[test]

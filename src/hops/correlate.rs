@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::fingerprint::{self, JoinKey};
 use crate::hops::partners::{Partners, Sides};
-use crate::model::{Event, Exchange, ExchangeId, Timestamp};
+use crate::model::{Event, Exchange, ExchangeId, HeaderName, Timestamp};
 use waiting::{Bucket, Line, Link, Waiting};
 
 /// Why two exchanges are held to be one call.
@@ -80,7 +80,8 @@ impl Default for Index {
 /// what the sockets between hold.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// What the store answered was seen before the proxy passed it on, unless the capture puts packets out of order.
+/// What the store answered was seen before the proxy passed it on, unless the capture puts packets out of order. So a proxy's
+/// own answer, which has no request id, need not wait as long.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// How many exchanges with one key are looked at. Keys that so many share tell little.
@@ -372,8 +373,9 @@ impl Turn {
 impl Waiting {
     /// How long to wait for a partner nearer the store.
     fn up_patience(&self) -> Duration {
-        let is_answered = self.exchange().is_some_and(|exchange| exchange.response().is_some());
-        if is_answered { GRACE } else { WINDOW }
+        let is_own_answer =
+            |exchange: &Exchange| exchange.response().is_some_and(|response| !response.headers.has(HeaderName::XAmzRequestId));
+        if self.exchange().is_some_and(is_own_answer) { GRACE } else { WINDOW }
     }
 }
 

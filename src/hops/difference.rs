@@ -1,7 +1,7 @@
 //! What a proxy did to a head: the fields before and after in, those it added, dropped and changed out. Order and case of names
 //! do not count.
 
-use crate::hops::fingerprint::{signature_of, signed_names_of};
+use crate::hops::fingerprint::{is_unseen, signature_of, signed_names_of};
 use crate::model::{HeaderName, Headers, Request};
 
 /// What happened to a field.
@@ -64,6 +64,9 @@ pub fn changes<'x>(before: &'x Headers, after: &'x Headers) -> Vec<Change<'x>> {
 /// The changes from the request that came to the request that went on, with what the signature says of them. Where the proxy
 /// signed anew, the old signature covers nothing any more.
 pub fn request_changes<'x>(asked: &'x Request, passed: &'x Request) -> Vec<Change<'x>> {
+    if is_unseen(asked) || is_unseen(passed) {
+        return Vec::new();
+    }
     let mut changes = changes(&asked.headers, &passed.headers);
     if signature_of(asked).is_some() && signature_of(asked) == signature_of(passed) {
         let signed = signed_names_of(asked);

@@ -49,13 +49,17 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 /// The keys of an exchange.
 pub(super) fn keys_of(exchange: &Exchange) -> Keys {
     let request = &exchange.request;
+    let request_id = request_id_key(exchange).unwrap_or(0);
+    if is_unseen(request) {
+        return [request_id, 0, 0, 0];
+    }
     let mut target = hasher(JoinKey::Target);
     target.write(request.method());
     target.write(&decode_percent(Address::path_of(request.target())));
     target.write_u8(b'?');
     target.write(query_of(request));
     [
-        request_id_key(exchange).unwrap_or(0),
+        request_id,
         signature_of(request).map_or(0, |signature| finish(JoinKey::Signature, &[signature])),
         invocation_of(request).map_or(0, |(id, attempt)| finish(JoinKey::Invocation, &[id, attempt])),
         target.finish().max(1),
@@ -70,6 +74,9 @@ pub(super) fn request_id_key(exchange: &Exchange) -> Option<u64> {
 /// Whether `front` and `back`, which were found by `key`, can be one call; how well they fit where they can.
 pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit> {
     let (asked, passed) = (&front.request, &back.request);
+    if is_unseen(asked) || is_unseen(passed) {
+        return fit_answers(key, front, back);
+    }
     if asked.method() != passed.method() || differ(invocation_of(asked), invocation_of(passed)) {
         return None;
     }
@@ -94,6 +101,24 @@ pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit
         same_status: front.status() == back.status(),
         gap: std::cmp::Reverse(gap(front, back)),
     })
+}
+
+/// Where packets are missing only the answer may have been seen: its id and status are then all there is.
+fn fit_answers(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit> {
+    let is_same = key == JoinKey::RequestId
+        && request_id_of(front) == request_id_of(back)
+        && front.status() == back.status()
+        && is_nested(front, back, CLOCK_SKEW_MAX);
+    is_same.then(|| Fit {
+        is_nested: is_nested(front, back, SKEW_MAX),
+        same_status: true,
+        gap: std::cmp::Reverse(gap(front, back)),
+    })
+}
+
+/// Whether the request was not captured and only its answer was.
+pub(super) fn is_unseen(request: &Request) -> bool {
+    request.method().is_empty()
 }
 
 /// Whether `back` is a further sending of the request that became `front`: a proxy sends again over another connection what
@@ -223,7 +248,8 @@ fn same_path(key: JoinKey, asked: &Request, passed: &Request) -> bool {
 /// Whether `back` lies within `front`: asked for after it was asked for, and answered before it was answered.
 fn is_nested(front: &Exchange, back: &Exchange, skew: Duration) -> bool {
     let not_before = |later: Timestamp, earlier: Timestamp| earlier.since(later) <= skew;
-    if !not_before(start_of(&back.request), start_of(&front.request)) {
+    let is_seen = !is_unseen(&front.request) && !is_unseen(&back.request);
+    if is_seen && !not_before(start_of(&back.request), start_of(&front.request)) {
         return false;
     }
     match (front.response(), back.response()) {
@@ -235,6 +261,10 @@ fn is_nested(front: &Exchange, back: &Exchange, skew: Duration) -> bool {
 
 /// Whether `front` was asked for before `back`, by the order in the capture: never both ways.
 pub(super) fn precedes(front: &Exchange, back: &Exchange) -> bool {
+    if is_unseen(&front.request) || is_unseen(&back.request) {
+        let place = |exchange: &Exchange| (exchange.response().map(|response| response.start), exchange.id);
+        return place(back) < place(front);
+    }
     let place = |exchange: &Exchange| (start_of(&exchange.request), exchange.request.frames.first(), exchange.id);
     place(front) < place(back)
 }

@@ -24,6 +24,10 @@ pub struct Topology {
     declared: Vec<DeclaredHop>,
     names: HashMap<IpAddr, String>,
     evidence: HashMap<Endpoint, Evidence>,
+    /// Names of hops as a recorded run gave them, by server.
+    recorded: HashMap<Endpoint, String>,
+    /// Whether the user named addresses, which then speak before recorded names.
+    is_named_by_user: bool,
     by_server: HashMap<Endpoint, HopId>,
     hops: Vec<Hop>,
     last: Option<(Endpoint, HopId)>,
@@ -40,6 +44,8 @@ impl Topology {
     pub const HOPS_MAX: usize = 256;
     /// How many server endpoints are remembered.
     pub const SERVERS_MAX: usize = 4096;
+    /// Recorded names of hops are not longer.
+    pub const NAME_BYTES_MAX: usize = 256;
     /// How many host names are remembered.
     pub const NAMES_MAX: usize = 65_536;
 
@@ -47,6 +53,7 @@ impl Topology {
     pub fn new(declared: Vec<DeclaredHop>, names: impl IntoIterator<Item = (IpAddr, String)>) -> Self {
         let mut topology = Self { declared, names: HashMap::new(), ..Self::default() };
         for (ip, name) in names {
+            topology.is_named_by_user = true;
             topology.handle_name(ip, &name);
         }
         topology
@@ -58,6 +65,14 @@ impl Topology {
             && let Some(word) = naming::host_word(name)
         {
             self.names.entry(ip).or_insert(word);
+        }
+    }
+
+    /// The name that a recorded run gave to the hop of a server. The first name of a server stays.
+    pub fn handle_hop_name(&mut self, server: Endpoint, name: &str) {
+        let is_usable = !name.is_empty() && name.len() <= Self::NAME_BYTES_MAX && !self.is_named_by_user;
+        if is_usable && self.recorded.len() < Self::SERVERS_MAX && !self.recorded.contains_key(&server) {
+            self.recorded.insert(server, name.to_owned());
         }
     }
 
@@ -222,7 +237,8 @@ impl Topology {
         let server = endpoints.server;
         let declared =
             self.declared.iter().find(|declared| self.declares(declared, server)).map(|declared| declared.name.clone());
-        let name = match &declared {
+        let recorded = self.recorded.get(&server).filter(|_| declared.is_none()).cloned();
+        let name = match declared.as_ref().or(recorded.as_ref()) {
             Some(name) => name.clone(),
             None => format!("{}-{}", self.client_word(endpoints), self.server_word(server)),
         };
@@ -230,6 +246,7 @@ impl Topology {
         let same = self.hops.iter().position(|hop| {
             hop.name == name
                 && (declared.is_some()
+                    || recorded.is_some()
                     || (!hop.declared && hop.transport == transport && hop.servers.iter().any(|have| have.port == server.port)))
         });
         let id = match same {

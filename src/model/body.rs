@@ -33,6 +33,8 @@ pub struct Body {
     pub kept: Vec<u8>,
     /// SHA-256 of the content, where it was asked for and nothing is missing.
     pub sha256: Option<[u8; 32]>,
+    /// MD5 of the content, where a session tells it.
+    pub md5: Option<[u8; 16]>,
     /// Ranges of the content that the capture does not hold.
     pub missing: Vec<Range<u64>>,
     /// Fields after the last chunk.

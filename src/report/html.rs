@@ -77,7 +77,7 @@ fn places(report: &Report<'_>, all: &[Evidence]) -> String {
     let mut parts = Vec::new();
     for one in all {
         for (file, numbers) in report.frames_by_file(one) {
-            parts.push(format!("{} of {}", frames(&numbers, 12), report.file(file).unwrap_or("?")));
+            parts.push(format!("{} of {}", frames(&numbers, 12, false), report.file(file).unwrap_or("?")));
         }
         parts.extend(one.log_line.as_ref().map(|(file, line)| format!("{file} line {line}")));
     }

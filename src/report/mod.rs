@@ -1,5 +1,8 @@
 //! Reports: the sources and the summary of a run in, text for people or programs out. One file per format.
 
+mod brief;
+mod findings;
+mod grid;
 mod html;
 pub mod json;
 mod junit;
@@ -7,6 +10,7 @@ mod markup;
 mod prometheus;
 mod record;
 mod sarif;
+mod screen;
 mod table;
 mod text;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::analysis::{Judged, Sink, Summary};
-use crate::model::Loss;
+use crate::model::{FlowClosed, Loss};
 use crate::report::{Report, json};
 use crate::session::jsonl::Writer;
 use crate::session::redact::Redactor;
@@ -80,6 +80,10 @@ impl<W: Write> Sink for Recorder<W> {
         self.calls += u64::from(record.call.is_some());
         self.redactor.learn(record.exchange);
         self.write(|writer, redactor| writer.write_exchange(record.exchange, record.call, record.hop, record.trace, redactor));
+    }
+
+    fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {
+        self.write(|writer, redactor| writer.write_flow(closed, hop, redactor));
     }
 
     fn loss(&mut self, loss: &Loss) {

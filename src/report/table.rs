@@ -1,356 +1,169 @@
 //! The report for people: the verdict first, then what led to it and what mends it, then what else crossed, then the numbers.
-//! It fits [`WIDTH`] columns, and no text from the wire reaches the terminal unescaped.
+//! It fits one screen; with `-v` everything is told in full.
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
-use crate::analysis::OperationRow;
 use crate::model::Untrusted;
-use crate::report::text::{bytes, counted, frames, number, span, wrap};
-use crate::report::{Report, Style};
-use crate::rules::{Evidence, Finding, Outcome, Severity};
-
-/// Columns of the report.
-pub(super) const WIDTH: usize = 100;
+use crate::report::brief::{gist, one_line, sentences, shorten};
+use crate::report::screen::{Colour, Screen, WIDTH};
+use crate::report::text::{bytes, counted, number, wrap};
+use crate::report::{Report, Style, findings, grid};
+use crate::rules::{Completeness, Finding, Fix, Outcome};
 
 /// Writes the report.
 pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let mut page = Page { report, style, out };
-    page.head()?;
-    page.verdict()?;
-    page.hops()?;
-    page.crossed()?;
-    page.findings()?;
-    page.operations()?;
-    page.completeness()
+    let mut screen = Screen { report, style, out };
+    head(&mut screen)?;
+    verdict(&mut screen)?;
+    grid::hops(&mut screen)?;
+    findings::list(&mut screen)?;
+    grid::operations(&mut screen)?;
+    completeness(&mut screen)
 }
 
-struct Page<'a, 'o> {
-    report: &'a Report<'a>,
-    style: Style,
-    out: &'o mut dyn Write,
-}
-
-impl Page<'_, '_> {
-    fn head(&mut self) -> io::Result<()> {
-        for source in self.report.sources {
-            let span = match (&source.first, &source.last) {
-                (Some(first), Some(last)) => format!(", {} to {}", second(first), second(last)),
-                _ => String::new(),
-            };
-            let packets = if source.packets > 0 { format!(" {},", counted(source.packets, "packet")) } else { String::new() };
-            let line = format!("{}:{packets} {}{span}", Untrusted::text(&source.file), Untrusted::text(&source.format));
-            self.paragraph("", "", &line)?;
-        }
-        writeln!(self.out)
-    }
-
-    /// What happened, why, and what mends it.
-    fn verdict(&mut self) -> io::Result<()> {
-        let verdict = &self.report.summary.verdict;
-        let colour = match verdict.outcome {
-            Outcome::RefusedBeforeTheWire | Outcome::Leaked => Colour::Red,
-            Outcome::Exposed | Outcome::NotJudged => Colour::Yellow,
-            Outcome::Clean => Colour::Green,
+fn head(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+    let report = screen.report;
+    for source in report.sources {
+        let span = match (&source.first, &source.last) {
+            (Some(first), Some(last)) => format!(", {} to {}", second(first), same_day(first, last)),
+            _ => String::new(),
         };
-        let label = verdict.outcome.label().replace('-', " ").to_uppercase();
-        let label = self.paint(colour, &label);
-        let rule = verdict.rule.map(|rule| format!(", {rule}")).unwrap_or_default();
-        writeln!(self.out, "{label} ({}{rule})", verdict.confidence.label())?;
-        let message = self.clean(&verdict.message);
-        self.paragraph("  ", "  ", &message)?;
-        if let Some(finding) = self.report.deciding() {
-            self.chain(finding)?;
-            self.fixes(finding)?;
+        let packets = if source.packets > 0 { format!(" {},", counted(source.packets, "packet")) } else { String::new() };
+        let line = format!("{}:{packets} {}{span}", Untrusted::text(&source.file), Untrusted::text(&source.format));
+        screen.paragraph("", "", &line)?;
+        for problem in &source.problems {
+            screen.paragraph("  ! ", "    ", &Untrusted::text(problem).to_string())?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn chain(&mut self, finding: &Finding) -> io::Result<()> {
-        if finding.chain.is_empty() {
-            let places = self.places(&finding.evidence, 8);
-            return if places.is_empty() { Ok(()) } else { self.paragraph("  see ", "      ", &places) };
-        }
-        self.heading("Why")?;
-        for (at, step) in finding.chain.iter().enumerate() {
-            let text = self.clean(&step.step);
-            self.paragraph(&format!("  {}. ", at + 1), "     ", &text)?;
-            let places = self.places(&step.evidence, 6);
-            if !places.is_empty() {
-                self.faint_paragraph("     ", &places)?;
+/// What happened, why, and what mends it.
+fn verdict(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+    let verdict = &screen.report.summary.verdict;
+    let colour = match verdict.outcome {
+        Outcome::RefusedBeforeTheWire | Outcome::Leaked => Colour::Red,
+        Outcome::Exposed | Outcome::NotJudged => Colour::Yellow,
+        Outcome::Clean => Colour::Green,
+    };
+    let label = verdict.outcome.label().replace('-', " ").to_uppercase();
+    let label = screen.paint(colour, &label);
+    let rule = verdict.rule.map(|rule| format!(", {rule}")).unwrap_or_default();
+    writeln!(screen.out, "{label} ({}{rule})", verdict.confidence.label())?;
+    let deciding = screen.report.deciding();
+    let shown = deciding.filter(|finding| finding.chain.is_empty());
+    let places = shown.map(|finding| screen.places(&finding.evidence, finding.count, 6)).unwrap_or_default();
+    let message = screen.clean(&verdict.message);
+    if screen.style.verbose {
+        screen.shown("  ", "  ", &message, &places)?;
+    } else {
+        let message = shorten(&message);
+        let fits = |text: &str| wrap(&format!("{text} {places}"), WIDTH - 2).len() <= MESSAGE_LINES_MAX;
+        screen.shown("  ", "  ", sentences(&message, fits), &places)?;
+    }
+    if let Some(finding) = deciding {
+        chain(screen, finding)?;
+        fixes(screen, finding)?;
+    }
+    Ok(())
+}
+
+/// The steps that lead to a finding.
+pub(super) fn chain(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
+    if finding.chain.is_empty() {
+        return Ok(());
+    }
+    screen.heading("Why")?;
+    let verbose = screen.style.verbose;
+    let mut before = String::new();
+    for (at, step) in finding.chain.iter().enumerate() {
+        let text = screen.clean(&step.step);
+        let text = if verbose { text } else { shorten(gist(&text)) };
+        let places = screen.places(&step.evidence, 0, if verbose { 8 } else { 4 });
+        // Frames that the step before named already are not named again.
+        let shown = if places == before { "" } else { &places };
+        screen.shown(&format!("  {}. ", at + 1), "     ", &text, shown)?;
+        before = places;
+    }
+    Ok(())
+}
+
+/// The ways out of a finding.
+pub(super) fn fixes(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
+    if finding.fixes.is_empty() {
+        return Ok(());
+    }
+    screen.heading("What mends it")?;
+    for fix in &finding.fixes {
+        let mark = if fix.tested { "[tested]     " } else { "[not tested] " };
+        let text = if screen.style.verbose { in_full(fix) } else { in_short(fix) };
+        let text = screen.clean(&text);
+        let mark = if fix.tested { screen.paint(Colour::Green, mark) } else { screen.paint(Colour::Faint, mark) };
+        for (at, line) in wrap(&text, FIX_WIDTH).iter().enumerate() {
+            if at == 0 {
+                writeln!(screen.out, "  {mark}{line}")?;
+            } else {
+                writeln!(screen.out, "{:15}{line}", "")?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn fixes(&mut self, finding: &Finding) -> io::Result<()> {
-        if finding.fixes.is_empty() {
-            return Ok(());
-        }
-        self.heading("What mends it")?;
-        for fix in &finding.fixes {
-            let mark = if fix.tested { "[tested]     " } else { "[not tested] " };
-            let note = fix.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
-            let text = self.clean(&format!("{}{note}", fix.action));
-            self.paragraph(&format!("  {mark}"), "               ", &text)?;
-        }
-        Ok(())
-    }
-
-    fn hops(&mut self) -> io::Result<()> {
-        let hops = &self.report.summary.hops;
-        if hops.is_empty() {
-            return Ok(());
-        }
-        self.heading("The way")?;
-        let mut table = table(&["hop", "transport", "server", "exchanges", "S3 calls", "client"]);
-        right(&mut table, &[3, 4]);
-        for hop in hops {
-            let servers: Vec<_> = hop.servers.iter().take(2).map(ToString::to_string).collect();
-            let more = if hop.servers.len() > 2 { format!(" +{}", hop.servers.len() - 2) } else { String::new() };
-            let clients: Vec<_> =
-                self.report.summary.clients.iter().filter(|row| row.hop == hop.id && row.exchanges > 0).collect();
-            let client = clients.first().map(|row| format!("{} {}", row.sdk, row.version.as_deref().unwrap_or_default()));
-            let others = if clients.len() > 1 { format!(" +{}", clients.len() - 1) } else { String::new() };
-            let client = client.map(|client| self.clean(client.trim())).unwrap_or_default();
-            table.add_row([
-                self.clean(&hop.name),
-                hop.transport.label().to_owned(),
-                format!("{}{more}", servers.join(" ")),
-                number(hop.exchanges),
-                number(hop.calls),
-                format!("{client}{others}"),
-            ]);
-        }
-        self.table(&table)
-    }
-
-    /// Encryption kinds that crossed in clear.
-    fn crossed(&mut self) -> io::Result<()> {
-        let rows: Vec<_> = self.report.summary.encryption.iter().filter(|row| row.clear && row.kind != "none").collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.heading("Encryption headers that crossed in clear")?;
-        let mut table = table(&["hop", "in", "kind", "messages"]);
-        right(&mut table, &[3]);
-        for row in rows {
-            let place = format!("{}s", row.direction.label());
-            table.add_row([self.clean(self.report.hop(row.hop)), place, row.kind.to_owned(), number(row.count)]);
-        }
-        self.table(&table)
-    }
-
-    fn findings(&mut self) -> io::Result<()> {
-        let deciding = self.report.deciding().map(std::ptr::from_ref);
-        let others: Vec<_> =
-            self.report.summary.findings.iter().filter(|one| Some(std::ptr::from_ref(*one)) != deciding).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        self.heading(if deciding.is_some() { "Other findings" } else { "Findings" })?;
-        for finding in others {
-            self.finding(finding)?;
-        }
-        Ok(())
-    }
-
-    fn finding(&mut self, finding: &Finding) -> io::Result<()> {
-        let colour = match finding.severity {
-            Severity::Error => Colour::Red,
-            Severity::Warning => Colour::Yellow,
-            Severity::Note => Colour::Cyan,
-        };
-        let hop = finding.hop.map(|hop| format!(" on {}", self.clean(self.report.hop(hop)))).unwrap_or_default();
-        let severity = self.paint(colour, &format!("{:<8}", finding.severity.label()));
-        let times = counted(finding.count, "time");
-        writeln!(self.out, "  {severity}{}{hop}, {times}, {}", finding.rule.name, finding.confidence.label())?;
-        // The frames stand at the end of the message: a line for each finding is a line less on the screen.
-        let message = self.clean(&finding.message);
-        let places = self.places(&finding.evidence, 4);
-        let text = if places.is_empty() { message } else { format!("{message} ({places})") };
-        self.paragraph("          ", "          ", &text)?;
-        if self.style.verbose {
-            self.chain(finding)?;
-            self.fixes(finding)?;
-        }
-        Ok(())
-    }
-
-    fn operations(&mut self) -> io::Result<()> {
-        if self.report.summary.operations.is_empty() {
-            return Ok(());
-        }
-        self.heading("Operations")?;
-        let mut table = table(&["hop", "operation", "calls", "errors", "sent", "received", "p50", "p99", "max"]);
-        right(&mut table, &[2, 3, 4, 5, 6, 7, 8]);
-        let all = &self.report.summary.operations;
-        let shown = if self.style.verbose { all.len() } else { OPERATIONS_MAX };
-        for row in all.iter().take(shown) {
-            table.add_row(self.operation(row));
-        }
-        self.table(&table)?;
-        if all.len() > shown {
-            writeln!(self.out, "  and {} more: -v", all.len() - shown)?;
-        }
-        Ok(())
-    }
-
-    fn operation(&self, row: &OperationRow) -> Vec<String> {
-        let [p50, p99, max] = match &row.latency {
-            Some(latency) => [latency.p50, latency.p99, latency.max].map(span),
-            None => [const { String::new() }; 3],
-        };
-        vec![
-            self.clean(self.report.hop(row.hop)),
-            row.operation.to_owned(),
-            number(row.count),
-            number(row.errors),
-            bytes(row.request_bytes),
-            bytes(row.response_bytes),
-            p50,
-            p99,
-            max,
-        ]
-    }
-
-    /// How much was seen, and what was not.
-    fn completeness(&mut self) -> io::Result<()> {
-        self.heading("Completeness")?;
-        let view = &self.report.summary.completeness;
-        let mut seen = vec![format!("{} decoded", counted(view.exchanges, "exchange")), counted(view.flows, "connection")];
-        if view.packets > 0 {
-            seen.push(counted(view.packets, "packet"));
-        }
-        if view.stream_bytes > 0 {
-            seen.push(format!("{} of streams", bytes(view.stream_bytes)));
-        }
-        let missing = [
-            (view.packets_dropped, "packets dropped while capturing"),
-            (view.packets_truncated, "packets cut short"),
-            (view.packets_undecodable, "packets not decodable"),
-            (view.flows_without_start, "connections that began before the capture"),
-            (view.stream_bytes_missing, "octets missing in streams"),
-            (view.exchanges_incomplete, "exchanges incomplete"),
-        ];
-        let mut not_seen: Vec<_> =
-            missing.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", number(*count))).collect();
-        not_seen.extend(
-            self.report
-                .summary
-                .losses
-                .iter()
-                .map(|row| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes))),
-        );
-        let tls = view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ");
-        self.paragraph("  seen:     ", "            ", &seen.join(", "))?;
-        let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
-        self.paragraph("  not seen: ", "            ", &not_seen)?;
-        if view.tls_flows > 0 {
-            let shut = if tls.is_empty() { String::new() } else { format!(", shut: {tls}") };
-            let text = format!("{} of {} opened{shut}", number(view.tls_flows_decrypted), counted(view.tls_flows, "connection"));
-            self.paragraph("  TLS:      ", "            ", &text)?;
-        }
-        Ok(())
-    }
-
-    /// Frames and log lines that show a claim.
-    fn places(&self, all: &[Evidence], shown_max: usize) -> String {
-        let mut by_file: Vec<(u16, Vec<u64>)> = Vec::new();
-        for (file, mut numbers) in all.iter().flat_map(|one| self.report.frames_by_file(one)) {
-            match by_file.iter_mut().find(|(have, _)| *have == file) {
-                Some((_, have)) => have.append(&mut numbers),
-                None => by_file.push((file, numbers)),
-            }
-        }
-        let several = self.report.sources.len() > 1;
-        let mut parts: Vec<_> = by_file
-            .iter()
-            .map(|(file, numbers)| {
-                let name = self
-                    .report
-                    .file(*file)
-                    .filter(|_| several)
-                    .map(|name| format!(" of {}", Untrusted::text(name)))
-                    .unwrap_or_default();
-                format!("{}{name}", frames(numbers, shown_max))
-            })
-            .collect();
-        let logs: Vec<_> = all.iter().filter_map(|one| one.log_line.as_ref()).collect();
-        parts.extend(logs.iter().take(2).map(|(file, line)| format!("{} line {line}", Untrusted::text(file))));
-        if logs.len() > 2 {
-            parts.push(format!("{} more log lines", logs.len() - 2));
-        }
-        parts.join("; ")
-    }
-
-    /// Text without secrets and without anything that steers a terminal. Messages of rules are escaped already, and text
-    /// that is escaped passes unchanged.
-    fn clean(&self, text: &str) -> String {
-        Untrusted::text(&self.report.clean(text)).to_string()
-    }
-
-    fn heading(&mut self, text: &str) -> io::Result<()> {
-        let text = self.paint(Colour::Bold, text);
-        writeln!(self.out, "\n{text}")
-    }
-
-    fn paragraph(&mut self, first: &str, other: &str, text: &str) -> io::Result<()> {
-        let lines = wrap(text, WIDTH - other.len().max(first.len()));
-        for (at, line) in lines.iter().enumerate() {
-            writeln!(self.out, "{}{line}", if at == 0 { first } else { other })?;
-        }
-        Ok(())
-    }
-
-    fn faint_paragraph(&mut self, indent: &str, text: &str) -> io::Result<()> {
-        for line in wrap(text, WIDTH - indent.len()) {
-            let line = self.paint(Colour::Faint, &line);
-            writeln!(self.out, "{indent}{line}")?;
-        }
-        Ok(())
-    }
-
-    fn table(&mut self, table: &Table) -> io::Result<()> {
-        for line in table.lines() {
-            writeln!(self.out, "  {}", line.trim_end())?;
-        }
-        Ok(())
-    }
-
-    fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.style.colour { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
+fn in_full(fix: &Fix) -> String {
+    match &fix.note {
+        Some(note) => format!("{} ({note})", fix.action),
+        None => fix.action.clone(),
     }
 }
 
-/// Numbers of ECMA-48 SGR.
-#[derive(Clone, Copy)]
-enum Colour {
-    Bold = 1,
-    Faint = 2,
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Cyan = 36,
+/// A line: what to do, and the first of its side effects where there is room.
+fn in_short(fix: &Fix) -> String {
+    let effect = fix.note.as_deref().and_then(|note| note.split("; ").next());
+    let both = effect.map(|effect| format!("{} ({effect})", fix.action)).filter(|both| both.chars().count() <= FIX_WIDTH);
+    both.unwrap_or_else(|| one_line(&fix.action, FIX_WIDTH))
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(WIDTH - 2).unwrap_or(u16::MAX)).set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+/// How much was seen, and what was not.
+fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+    let summary = screen.report.summary;
+    let view = &summary.completeness;
+    let mut seen = vec![counted(view.exchanges, "exchange"), connections(view)];
+    if view.packets > 0 {
+        seen.push(counted(view.packets, "packet"));
     }
-    table
+    if view.stream_bytes > 0 {
+        seen.push(bytes(view.stream_bytes));
+    }
+    let missing = [
+        (view.packets_dropped, "packet dropped while capturing", "packets dropped while capturing"),
+        (view.packets_truncated, "packet cut short", "packets cut short"),
+        (view.packets_undecodable, "packet not decodable", "packets not decodable"),
+        (view.flows_without_start, "connection that began before the capture", "connections that began before the capture"),
+        (view.stream_bytes_missing, "octet missing in streams", "octets missing in streams"),
+        (view.exchanges_incomplete, "exchange incomplete", "exchanges incomplete"),
+    ];
+    let mut not_seen: Vec<_> = missing
+        .iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| format!("{} {}", number(*count), if *count == 1 { one } else { many }))
+        .collect();
+    let loss = |row: &crate::analysis::LossRow| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes));
+    not_seen.extend(summary.losses.iter().map(loss));
+    let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
+    writeln!(screen.out)?;
+    screen.paragraph("seen:     ", "          ", &seen.join(", "))?;
+    screen.paragraph("not seen: ", "          ", &not_seen)
 }
 
-fn right(table: &mut Table, columns: &[usize]) {
-    for column in columns {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+/// `6 connections (3 of 4 TLS opened, no-secret: 1)`
+fn connections(view: &Completeness) -> String {
+    let all = counted(view.flows, "connection");
+    if view.tls_flows == 0 {
+        return all;
     }
+    let shut: String = view.tls_undecrypted.iter().map(|(reason, count)| format!(", {reason}: {}", number(*count))).collect();
+    format!("{all} ({} of {} TLS opened{shut})", number(view.tls_flows_decrypted), number(view.tls_flows))
 }
 
 /// An RFC 3339 time down to the second, as people read it.
@@ -358,5 +171,15 @@ fn second(time: &str) -> String {
     time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
-/// More rows than this push the rest off the screen.
-const OPERATIONS_MAX: usize = 16;
+/// The later of two times, without the day where it is the same.
+fn same_day(first: &str, last: &str) -> String {
+    match (first.get(..10), last.get(..10), last.get(11..19)) {
+        (Some(day), Some(other), Some(clock)) if day == other => clock.to_owned(),
+        _ => second(last),
+    }
+}
+
+/// With its label the verdict takes no more than four lines, unless one sentence alone does.
+const MESSAGE_LINES_MAX: usize = 3;
+/// What is left of a line beside `[not tested]`.
+const FIX_WIDTH: usize = WIDTH - 15;

@@ -76,8 +76,9 @@ pub(super) fn span(value: Duration) -> String {
     }
 }
 
-/// `frame 7`, `frames 3-5, 9 and 12 more`
-pub(super) fn frames(numbers: &[u64], shown_max: usize) -> String {
+/// `frame 7`, `frames 3-5, 9 … 40`: the first, and the last where some between are left out. `is_cut` tells that `numbers`
+/// themselves are the first few and the last of more.
+pub(super) fn frames(numbers: &[u64], shown_max: usize, is_cut: bool) -> String {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
@@ -88,18 +89,19 @@ pub(super) fn frames(numbers: &[u64], shown_max: usize) -> String {
             _ => ranges.push((number, number)),
         }
     }
-    let shown: Vec<_> = ranges
-        .iter()
-        .take(shown_max)
-        .map(|(first, last)| match last - first {
-            0 => first.to_string(),
-            1 => format!("{first}, {last}"),
-            _ => format!("{first}-{last}"),
-        })
-        .collect();
-    let hidden: u64 = ranges.iter().skip(shown_max).map(|(first, last)| last - first + 1).sum();
-    let more = if hidden > 0 { format!(" and {hidden} more") } else { String::new() };
-    format!("frame{} {}{more}", if sorted.len() == 1 { "" } else { "s" }, shown.join(", "))
+    let range = |(first, last): &(u64, u64)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}-{last}"),
+    };
+    let noun = if sorted.len() == 1 { "frame" } else { "frames" };
+    match ranges.as_slice() {
+        [first @ .., last] if ranges.len() > shown_max || (is_cut && ranges.len() > 1) => {
+            let shown: Vec<_> = first.iter().take(shown_max.saturating_sub(1)).map(range).collect();
+            format!("{noun} {} … {}", shown.join(", "), range(last))
+        }
+        all => format!("{noun} {}", all.iter().map(range).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -119,8 +121,10 @@ mod tests {
             (bytes(u64::MAX), "16777216.0 TiB"),
             (span(Duration::from_micros(400)), "0.4 ms"),
             (span(Duration::from_millis(140_000)), "2 min 20 s"),
-            (frames(&[7], 4), "frame 7"),
-            (frames(&[9, 3, 4, 5, 12, 13], 2), "frames 3-5, 9 and 2 more"),
+            (frames(&[7], 4, true), "frame 7"),
+            (frames(&[9, 3, 4, 5, 12, 13], 3, false), "frames 3-5, 9, 12, 13"),
+            (frames(&[9, 3, 4, 5, 12, 13], 2, false), "frames 3-5 … 12, 13"),
+            (frames(&[9, 3], 4, true), "frames 3 … 9"),
         ];
         for (text, expected) in cases {
             assert_eq!(text, expected);

@@ -60,7 +60,7 @@ fn render(hop: HopId, sights: &Sights, view: &View<'_>) -> Option<Finding> {
     }
     let partly = if upstream.transport == HopTransport::Mixed { "partly " } else { "" };
     let message = format!(
-        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see that the client's leg is readable.",
+        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see it.",
         counted(sights.count, "call", "calls"),
         about.name,
         upstream.name

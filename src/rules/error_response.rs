@@ -117,9 +117,9 @@ impl Code {
         let code = if self.code.is_empty() { "no code".to_owned() } else { quote_text(&self.code) };
         let who = if self.is_proxy { " The proxy answered, not the store: no backend was up." } else { "" };
         let message = format!(
-            "On {}, {} answered with {} {code}: {}.{who}",
+            "{} on {} got {} {code}: {}.{who}",
+            counted(self.sights.count, "call", "calls"),
             view.hop_name(hop),
-            counted(self.sights.count, "call was", "calls were"),
             self.status,
             list(&operations)
         );

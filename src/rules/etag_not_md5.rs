@@ -87,6 +87,11 @@ impl State {
     /// The MD5 of a body that was kept whole and is the object itself.
     fn body_md5(&mut self, call: &Call<'_>, client: ClientId) -> Option<Vec<u8>> {
         let body = &call.exchange.request.body;
+        if let Some(md5) = body.md5 {
+            let row = self.clients.row(client)?;
+            row.value.hashed += 1;
+            return (row.value.hashed <= HASHED_PER_CLIENT_MAX).then(|| md5.to_vec());
+        }
         let is_whole = body.complete && body.missing.is_empty() && body.kept.len() as u64 == body.length;
         if !is_whole || body.kept.is_empty() || body.kept.len() > HASHED_BYTES_MAX || call.payload().is_aws_chunked() {
             return None;

@@ -189,9 +189,6 @@ impl Fix {
 
     /// TLS on the server that the clients of this hop talk to: what ends every exposure of the hop.
     pub(super) fn tls_on_the_front() -> Self {
-        Self::tested(
-            "serve TLS on the endpoint that the clients of this hop use (with Sidekick: --cert and --key on its front)",
-            "",
-        )
+        Self::tested("serve TLS on the endpoint that these clients use (Sidekick: --cert and --key)", "")
     }
 }

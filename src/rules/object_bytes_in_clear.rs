@@ -103,12 +103,16 @@ impl State {
         let all = || buckets.rows.iter().chain([&buckets.rest]);
         let read = all().fold(0_u64, |sum, bucket| sum.saturating_add(bucket.read));
         let written = all().fold(0_u64, |sum, bucket| sum.saturating_add(bucket.written));
+        let sides: Vec<String> = [(read, "read"), (written, "written")]
+            .into_iter()
+            .filter(|(bytes, _)| *bytes > 0)
+            .map(|(bytes, side)| format!("{} {side}", bytes_text(bytes)))
+            .collect();
         let message = format!(
-            "{} in clear on {} carried object data: {} read and {} written.",
+            "{} in clear on {} carried object data: {}.",
             counted(row.sights.count, "call", "calls"),
             view.hop_name(hop),
-            bytes_text(read),
-            bytes_text(written)
+            list(&sides)
         );
         let mut words: Vec<String> = buckets
             .rows

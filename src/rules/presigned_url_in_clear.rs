@@ -85,12 +85,12 @@ impl State {
         let hop = view.clients.client(client)?.hop;
         let urls = &row.value;
         let until = match urls.until {
-            Some(until) if until > view.now => format!("the last of them opens its object until {until}"),
-            Some(until) => format!("the last of them expired at {until}, within the capture"),
+            Some(until) if until > view.now => format!("good until {until}"),
+            Some(until) => format!("expired at {until}, within the capture"),
             None => "when they expire is not readable".to_owned(),
         };
         let message = format!(
-            "{} in clear on {} by presigned URL for {}; {until}. The store accepted {}.",
+            "{} in clear on {} by presigned URL for {}, {until}. The store accepted {}.",
             counted(row.sights.count, "request", "requests"),
             view.hop_name(hop),
             match urls.objects.values().len() {

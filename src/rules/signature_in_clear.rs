@@ -77,11 +77,11 @@ impl State {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
         let mut message = format!(
-            "{} in clear on {} can be sent again by anybody who saw them ({} of them write), the last until {}.",
+            "{} in clear on {} ({writes} of them write) can be sent again until {until}.",
             counted(row.sights.count, "signed request", "signed requests"),
             view.hop_name(hop),
-            row.value.writes,
-            row.value.until,
+            until = row.value.until,
+            writes = row.value.writes,
         );
         if row.value.unsigned_trailers > 0 {
             message += &format!(

@@ -86,14 +86,14 @@ impl State {
         let named = [
             (kinds.sse_s3, "SSE-S3"),
             (kinds.sse_kms, "SSE-KMS"),
-            (kinds.customer, "an SSE-C algorithm"),
-            (kinds.key_md5, "the MD5 of a customer key"),
-            (kinds.other, "the bucket-key switch"),
+            (kinds.customer, "SSE-C algorithm"),
+            (kinds.key_md5, "MD5 of a customer key"),
+            (kinds.other, "bucket-key switch"),
         ];
         let words: Vec<String> =
             named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} ({count})")).collect();
         let message = format!(
-            "{} in clear on {} named server-side encryption: {}.",
+            "{} in clear on {} named an encryption: {}.",
             counted(row.sights.count, "request", "requests"),
             view.hop_name(hop),
             list(&words)

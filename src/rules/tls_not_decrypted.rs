@@ -29,14 +29,14 @@ impl Watch for State {
         let any_call = view.hops.hops().iter().any(|hop| hop.calls > 0);
         for shut in view.shut.iter().filter(|shut| !any_call || is_near_calls(shut.hop, view)) {
             let todo = match shut.reason {
-                "no-secret" => "No secret is known for them: give a key log.",
-                "handshake-not-captured" => "The capture starts after their handshake, so no key log opens them.",
+                "no-secret" => "No secret is known: give a key log.",
+                "handshake-not-captured" => "The capture starts after the handshake, so no key log helps.",
                 "packet-missing" => "Packets are missing, and no place to continue was found.",
-                "wrong-secret" => "The secrets given do not open them.",
-                _ => "They are of a kind that is not decoded.",
+                "wrong-secret" => "The secrets given do not fit.",
+                _ => "This kind is not decoded.",
             };
             let message = format!(
-                "{} on {} stayed shut ({}), with {} of application data that were not judged. {todo}",
+                "{} on {} stayed shut ({}), with {} of application data not judged. {todo}",
                 counted(shut.count, "TLS connection", "TLS connections"),
                 view.hop_name(shut.hop),
                 shut.reason,

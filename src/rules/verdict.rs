@@ -42,7 +42,7 @@ pub(super) fn verdict(findings: &[Finding], view: &View<'_>) -> Verdict {
 fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&str]) -> String {
     match outcome {
         Outcome::RefusedBeforeTheWire => {
-            format!("A client refused to send a request, so it is not on the wire. {}", finding.message)
+            format!("A client refused to send a request. {}", finding.message)
         }
         Outcome::Leaked => {
             let others = findings.iter().filter(|other| names.contains(&other.rule.name)).count();

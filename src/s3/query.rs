@@ -115,7 +115,7 @@ pub(crate) const fn hex_digit(letter: u8) -> Option<u8> {
 
 fn is_name(have: &[u8], want: &str, ignore_case: bool) -> bool {
     let same = |have: &[u8]| if ignore_case { have.eq_ignore_ascii_case(want.as_bytes()) } else { have == want.as_bytes() };
-    same(have) || (have.len() > want.len() && same(&decode_form(have)))
+    same(have) || (have.len() >= want.len() && same(&decode_form(have)))
 }
 
 #[cfg(test)]
@@ -126,6 +126,7 @@ mod tests {
     fn parameters_are_decoded_and_order_and_bare_names_are_kept() {
         let query = Query::new(b"tagging&prefix=a%2Fb+c%20d%2B&&x=%zz%4&%75ploadId=Q%3D%3D&a=b=c");
         assert!(query.has("tagging") && !query.has("tag"));
+        assert!(Query::new(b"a+name=1").has("a name"));
         assert_eq!(query.get("tagging").as_deref(), Some(&b""[..]));
         assert_eq!(query.get("prefix").as_deref(), Some(&b"a/b c d+"[..]));
         assert_eq!(query.get("x").as_deref(), Some(&b"%zz%4"[..]));

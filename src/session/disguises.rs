@@ -23,8 +23,28 @@ pub(super) fn disguises(kind: Kind, value: &[u8]) -> Vec<Vec<u8>> {
             add_forms(decoded.get(colon + 1..).unwrap_or_default(), &mut forms);
         }
     }
+    if kind == Kind::Cookie {
+        for value in cookie_values(value) {
+            add_forms(value, &mut forms);
+        }
+    }
     forms
 }
+
+/// The values of the cookies in a header, where they are long enough to be a secret. What `Set-Cookie` says of them is none.
+fn cookie_values(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    header.split(|byte| *byte == b';').filter_map(|cookie| {
+        let equals = memchr::memchr(b'=', cookie)?;
+        let (name, value) = (cookie.get(..equals)?.trim_ascii(), cookie.get(equals + 1..)?.trim_ascii());
+        let is_attribute = COOKIE_ATTRIBUTES.iter().any(|attribute| attribute.eq_ignore_ascii_case(name));
+        (!is_attribute && value.len() >= COOKIE_BYTES_MIN).then_some(value)
+    })
+}
+
+const COOKIE_ATTRIBUTES: &[&[u8]] = &[b"expires", b"max-age", b"domain", b"path", b"samesite", b"version"];
+
+/// Shorter values are words (a language, a theme) that stand in other texts by right.
+const COOKIE_BYTES_MIN: usize = 16;
 
 fn add_forms(value: &[u8], forms: &mut Vec<Vec<u8>>) {
     forms.push(value.to_vec());

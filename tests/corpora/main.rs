@@ -1,6 +1,14 @@
 //! Captures of other projects, with answers from other decoders: every one survives, and the exchanges agree or the difference
 //! is named in `deviations.tsv`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use crate::analysis::{Judged, Sink};
 use crate::capture::LiveState;
 use crate::cli::analyze::Out;
 use crate::cli::capture::status::Status;
-use crate::model::Loss;
+use crate::model::{FlowClosed, Loss};
 use crate::report::Recorder;
 use crate::rules::Finding;
 
@@ -23,6 +23,10 @@ impl Sink for Watch<'_> {
     fn exchange(&mut self, record: &Judged<'_>) {
         self.recorder.exchange(record);
         self.status.count(record.hop);
+    }
+
+    fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {
+        self.recorder.flow_closed(closed, hop);
     }
 
     fn loss(&mut self, loss: &Loss) {

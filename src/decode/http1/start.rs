@@ -83,12 +83,13 @@ fn probe_request(start: &[u8]) -> Probe {
     if !is_text(line.get(..16.min(line.len())).unwrap_or_default()) {
         return Probe::No;
     }
+    // The answer must not depend on whether the end of the line is here already.
     match line_end {
+        _ if !is_text(line) => Probe::No,
         Some(_) if has_version(line) => Probe::Yes,
         Some(_) => Probe::No,
         None if window.len() == LINE_MAX => Probe::No,
-        None if is_text(line) => Probe::Unsure,
-        None => Probe::No,
+        None => Probe::Unsure,
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
     let id = quote(&write.key_id);
     let target = format!("{}/{}", quote(story.bucket), quote(story.root));
     let message = format!(
-        "{} under {target} had to be copied, and no copy was sent: the client ({} {}) refuses to send a COPY with KMS parameters over http. \
-         The store named the key id {id} in its answer to the HEAD, and S3A echoes it. No customer key (SSE-C) is involved, whatever the exception says.",
+        "{} under {target} had to be copied, and no COPY was sent: {} {} refuses one with a KMS key over http, and the store named one. No customer key \
+         (SSE-C) is involved, whatever the exception says. The key id is {id}; it came with the answer to the HEAD, and S3A echoes it.",
         counted(stuck.len() as u64, "object", "objects"),
         about.sdk.label(),
         about.version.as_deref().map(crate::rules::quote::quote_text).unwrap_or_default(),
@@ -48,7 +48,7 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
         .about("target", quote(story.root))
         .about("key", quote(&write.key))
         .about("kms_key_id", id);
-    finding.chain = chain(write, story, client, &proof.map(|(_, proof)| proof), &weak, view);
+    finding.chain = chain(write, client, &proof.map(|(_, proof)| proof), &weak, view);
     for stuck in stuck.iter().take(3) {
         finding.evidence.extend(stuck.put.iter().map(|put| put.evidence()));
         finding.evidence.extend(stuck.heads.evidence());
@@ -142,18 +142,18 @@ impl Weakness {
     }
 }
 
-fn chain(write: &Write, story: &Story<'_>, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weakness, view: &View<'_>) -> Vec<Step> {
+fn chain(write: &Write, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weakness, view: &View<'_>) -> Vec<Step> {
     let key = format!("{}/{}", quote(&write.bucket), quote(&write.key));
     let id = quote(&write.key_id);
     let first_head = write.heads.evidence().into_iter().next();
     let mut chain = vec![
         Step { step: put_step(write, &key), evidence: write.put.iter().map(|put| put.evidence()).collect() },
         Step {
-            step: format!("HEAD {key} was answered with aws:kms and the key id {id}."),
+            step: format!("A HEAD of it was answered with the key id {id}."),
             evidence: first_head.iter().cloned().collect(),
         },
         Step { step: policy_step(client, view), evidence: first_head.into_iter().collect() },
-        absence_step(write, story),
+        absence_step(write),
         Step { step: doubts(weak), evidence: Vec::new() },
     ];
     if let Some(Proof { file, refusal }) = proof {
@@ -176,7 +176,7 @@ fn put_step(write: &Write, key: &str) -> String {
         (false, ..) => format!("The upload of {key} is not in the capture."),
         (true, true, _) => format!("PUT {key} asked for encryption, and the object is under aws:kms."),
         (true, false, true) => {
-            format!("PUT {key} carried no encryption header and was answered with aws:kms: the store encrypts with its KMS by default.")
+            format!("PUT {key} carried no encryption header and was answered with aws:kms: the store encrypts by default.")
         }
         (true, false, false) => format!("PUT {key} carried no encryption header; the store encrypted it with its KMS by default."),
     }
@@ -192,21 +192,19 @@ fn policy_step(client: ClientId, view: &View<'_>) -> String {
         Verdict::Sent | Verdict::Unverified => "",
     };
     format!(
-        "The client {} is S3A, which puts the key id of the HEAD into the COPY, and that SDK refuses such a request over http, for SSE-KMS too, with the text \"{text}\" ({}).",
+        "This client is S3A: it puts that id into its COPY, which its SDK refuses to send over http. It is {}. The exception reads \"{text}\", for SSE-KMS too ({}).",
         view.client_text(client),
         policy.evidence
     )
 }
 
-fn absence_step(write: &Write, story: &Story<'_>) -> Step {
+fn absence_step(write: &Write) -> Step {
     let gaps: Vec<String> = write.gaps().iter().map(|gap| seconds(*gap)).collect();
-    let retries = if gaps.is_empty() { String::new() } else { format!(" The same HEAD came again at gaps of {} s.", gaps.join(", ")) };
-    let cleanup = if write.deleted.is_some() { " Then the object was deleted without having been copied." } else { "" };
+    let retries = if gaps.is_empty() { String::new() } else { format!(" (repeated after {} s)", gaps.join(", ")) };
+    let cleanup = if write.deleted.is_some() { ", then it was deleted" } else { "" };
     let step = format!(
-        "No COPY of it followed in {} HEADs, and no _SUCCESS under {}/{}.{retries}{cleanup}",
-        write.heads.count,
-        quote(story.bucket),
-        quote(story.root)
+        "No COPY of it followed in {}{retries}{cleanup}; no _SUCCESS came either.",
+        counted(write.heads.count, "HEAD", "HEADs"),
     );
     let mut evidence = write.heads.evidence();
     evidence.extend(write.deleted.iter().map(|deleted| deleted.evidence()));
@@ -215,12 +213,10 @@ fn absence_step(write: &Write, story: &Story<'_>) -> Step {
 
 fn doubts(weak: &Weakness) -> String {
     let lost = match weak.words.as_slice() {
-        [] => "This client's connections were seen from their first packet, with nothing missing, so a COPY did not get lost.".to_owned(),
-        words => format!("The view of this client is incomplete ({}): a COPY may have been missed.", crate::rules::quote::list(words)),
+        [] => "nothing of this client's connections is missing".to_owned(),
+        words => format!("a COPY may also have been missed, for the view of this client is incomplete ({})", crate::rules::quote::list(words)),
     };
-    format!(
-        "What else could explain the absence: a COPY over a path that was not captured, a capture that ended before the next retry, a job killed from outside. {lost}"
-    )
+    format!("What else could explain it: a path not captured, a capture that ended too early, a job killed from outside; {lost}.")
 }
 
 fn seconds(gap: Duration) -> String {
@@ -230,30 +226,30 @@ fn seconds(gap: Duration) -> String {
 /// The ways out, the safest first. None of them takes encryption settings out of Spark: there are none to take out.
 fn fixes() -> Vec<Fix> {
     vec![
-        Fix::tested("serve TLS on the proxy's front and let Spark use https (with Sidekick: --cert and --key)", ""),
+        Fix::tested("serve TLS on the proxy's front and use https in Spark (Sidekick: --cert and --key)", ""),
         Fix::tested(
-            "give the bucket a default rule of SSE-S3 (mc encrypt set sse-s3 ALIAS/BUCKET); automatic KMS encryption can stay on",
-            "nothing changes in Spark; new objects are not under SSE-KMS, and copies of older KMS objects are still refused",
+            "SSE-S3 as bucket default: mc encrypt set sse-s3 ALIAS/BUCKET",
+            "objects leave SSE-KMS; automatic KMS encryption can stay on, and nothing changes in Spark; copies of older KMS objects are still refused",
         ),
         Fix::tested(
-            "set SSE-S3 in Spark: fs.s3a.server-side-encryption-algorithm=AES256 (from 3.3.2 on: fs.s3a.encryption.algorithm=SSE-S3)",
-            "objects are not under SSE-KMS; copies of older KMS objects are still refused",
+            "in Spark, set fs.s3a.server-side-encryption-algorithm=AES256",
+            "objects leave SSE-KMS; from Hadoop 3.3.2 on the option is fs.s3a.encryption.algorithm=SSE-S3; copies of older KMS objects are still refused",
         ),
         Fix::tested(
-            "move to Hadoop 3.4 or later (AWS SDK for Java 2.x), with TLS on the front first",
-            "the newer SDK refuses nothing: over http the key id crosses in clear with each COPY, and with SSE-C the raw key",
+            "move to Hadoop 3.4 or later, with TLS on the front first",
+            "else keys cross in clear; its AWS SDK 2.x refuses nothing: over http each COPY shows the key id, and SSE-C the raw key",
         ),
         Fix::tested(
             "switch automatic KMS encryption off at the store",
-            "objects are stored without encryption; those already under KMS keep their key id, and their copies stay refused",
+            "new objects are not encrypted; those already under KMS keep their key id, and their copies stay refused",
         ),
         Fix::tested(
-            "counter-proof: a proxy that drops x-amz-server-side-encryption-aws-kms-key-id from the answers to HEAD",
-            "a diagnosis, not a remedy",
+            "for proof only: a proxy that drops the KMS key id from answers to HEAD",
+            "no remedy; the header is x-amz-server-side-encryption-aws-kms-key-id",
         ),
         Fix::untested(
-            "commit without copies: the magic committer together with Spark's cloud commit-protocol classes",
-            "its two fs.s3a.committer options alone did not help; other renames, as of streaming checkpoints, still copy",
+            "magic committer with Spark's cloud commit-protocol classes",
+            "no copies; its two fs.s3a.committer options alone did not help; other renames, as of streaming checkpoints, still copy",
         ),
     ]
 }

@@ -1,11 +1,12 @@
 //! Sessions as lines of JSON: one object per line, written while the run goes on, and read back as the same session.
 
 mod call;
+mod flow;
 mod parts;
 mod read;
 mod write;
 
-pub use read::{ReadError, Reader, Record, Recorded, Totals};
+pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, Totals};
 pub use write::Writer;
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl ExchangeLine<'_> {
 }
 
 #[derive(Deserialize)]
-struct TlsPart {
+pub(super) struct TlsPart {
     #[serde(default)]
     suite: Option<u16>,
     #[serde(default)]
@@ -169,6 +169,8 @@ struct BodyPart<'a> {
     length: u64,
     #[serde(default)]
     sha256: Option<String>,
+    #[serde(default)]
+    md5: Option<String>,
     #[serde(default = "yes")]
     complete: bool,
     #[serde(default)]
@@ -202,6 +204,7 @@ impl BodyPart<'_> {
             complete: self.complete,
             kept: self.kept.map(|kept| kept.0.into_owned()).unwrap_or_default(),
             sha256: self.sha256.as_deref().map(parse_digest).transpose()?,
+            md5: self.md5.as_deref().map(parse_digest).transpose()?,
             missing: self.missing_ranges.into_iter().map(|(start, end)| Range { start, end }).collect(),
             trailers,
         })
@@ -276,12 +279,12 @@ fn parse_id(text: &str) -> Result<ExchangeId, String> {
     Ok(ExchangeId { flow: FlowId(flow), ordinal })
 }
 
-fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
     let address: SocketAddr = text.parse().map_err(|_| format!("{text:?} is no address of the form IP:PORT"))?;
     Ok(Endpoint::new(address.ip(), address.port()))
 }
 
-fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Transport, String> {
+pub(super) fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Transport, String> {
     const VERSIONS: [TlsVersion; 5] =
         [TlsVersion::Ssl30, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13];
     let version = match label {
@@ -310,15 +313,15 @@ fn parse_side(label: Option<&str>) -> Side {
     if label == Some("client") { Side::Client } else { Side::Server }
 }
 
-fn parse_digest(text: &str) -> Result<[u8; 32], String> {
-    let mut digest = [0; 32];
+fn parse_digest<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
+    let mut digest = [0; BYTES];
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     if pairs.len() != digest.len() || !rest.is_empty() {
-        return Err(format!("{text:?} is no SHA-256"));
+        return Err(format!("{text:?} is no digest"));
     }
     for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return Err(format!("{text:?} is no SHA-256")) };
+        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return Err(format!("{text:?} is no digest")) };
         *byte = high << 4 | low;
     }
     Ok(digest)

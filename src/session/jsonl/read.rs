@@ -7,7 +7,8 @@ use std::io::{self, BufRead, Read as _};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::model::{Exchange, ExchangeId, FlowId, Frame, Loss, LossReason, Stamp};
+use crate::model::{Exchange, ExchangeId, FlowClosed, FlowId, Frame, Loss, LossReason, Stamp};
+use crate::session::jsonl::flow::FlowLine;
 use crate::session::jsonl::parts::{ExchangeLine, parse_time};
 use crate::session::source::Source;
 
@@ -45,6 +46,8 @@ pub enum Record {
     Source(Source),
     /// An exchange.
     Exchange(Box<Recorded>),
+    /// A connection at its end.
+    Flow(Box<RecordedFlow>),
     /// Something that was not decoded.
     Loss(Loss),
     /// What the recording run counted.
@@ -60,6 +63,15 @@ pub struct Recorded {
     pub hop: String,
     /// The trace it belonged to.
     pub trace: Option<ExchangeId>,
+}
+
+/// A connection as it was recorded.
+#[derive(Debug)]
+pub struct RecordedFlow {
+    /// The connection.
+    pub closed: FlowClosed,
+    /// The name of its hop, where it belongs to one.
+    pub hop: Option<String>,
 }
 
 /// Packet counts of the run that recorded the session.
@@ -137,6 +149,7 @@ impl<R: BufRead> Reader<R> {
         let tagged: Tagged = from_json(text)?;
         Ok(match tagged.kind.as_str() {
             "exchange" => Some(Record::Exchange(Box::new(from_json::<ExchangeLine>(text)?.build()?))),
+            "flow" => Some(Record::Flow(Box::new(from_json::<FlowLine>(text)?.build()?))),
             "loss" => Some(Record::Loss(from_json::<LossLine>(text)?.build()?)),
             "source" => Some(Record::Source(from_json(text)?)),
             "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.completeness)),

@@ -2,13 +2,18 @@
 
 use std::io::{self, Write};
 
+use md5::{Digest as _, Md5};
 use serde::Serialize;
 
 use crate::model::HeaderName;
-use crate::model::{Body, Exchange, ExchangeId, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, Transport};
+use crate::model::{
+    Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, TlsView,
+    Transport,
+};
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
+use crate::session::jsonl::flow::write_flow;
 use crate::session::redact::Redactor;
 
 /// Writes a session. Lines are collected and handed on in blocks.
@@ -83,6 +88,13 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Writes a connection at its end.
+    pub fn write_flow(&mut self, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) -> io::Result<()> {
+        begin(&mut self.json, "flow");
+        write_flow(&mut self.json, closed, hop, redactor);
+        self.end()
+    }
+
     /// Writes something that was not decoded.
     pub fn write_loss(&mut self, loss: &Loss) -> io::Result<()> {
         let json = &mut self.json;
@@ -142,21 +154,25 @@ fn write_transport(json: &mut JsonText, transport: &Transport, redactor: &Redact
     json.key("transport");
     json.string(transport.label());
     if let Transport::Tls(view) = transport {
-        json.key("tls");
-        json.open(b'{');
-        json.key("suite");
-        optional_number(json, view.suite.map(u64::from));
-        for (name, text) in [("sni", &view.sni), ("alpn", &view.alpn)] {
-            json.key(name);
-            match text {
-                Some(text) => json.string(&redactor.scrub_text(text)),
-                None => json.null(),
-            }
-        }
-        json.key("skipped");
-        json.boolean(view.skipped);
-        json.close(b'}');
+        write_tls(json, view, redactor);
     }
+}
+
+pub(super) fn write_tls(json: &mut JsonText, view: &TlsView, redactor: &Redactor) {
+    json.key("tls");
+    json.open(b'{');
+    json.key("suite");
+    optional_number(json, view.suite.map(u64::from));
+    for (name, text) in [("sni", &view.sni), ("alpn", &view.alpn)] {
+        json.key(name);
+        match text {
+            Some(text) => json.string(&redactor.scrub_text(text)),
+            None => json.null(),
+        }
+    }
+    json.key("skipped");
+    json.boolean(view.skipped);
+    json.close(b'}');
 }
 
 fn write_times(json: &mut JsonText, exchange: &Exchange) {
@@ -194,7 +210,7 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     let shown = call.is_some_and(|call| {
         call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload")
     });
-    write_body(json, &request.body, shown, redactor);
+    write_body(json, &request.body, shown, content_md5(exchange, call), redactor);
     write_frames(json, &request.frames);
     json.close(b'}');
 }
@@ -209,7 +225,7 @@ fn write_response(json: &mut JsonText, response: &Response, call: Option<&Call<'
     json.string(response.version.label());
     write_headers(json, "headers", &response.headers, redactor);
     let object = call.is_none_or(|call| matches!(call.operation.name(), "GetObject" | "SelectObjectContent"));
-    write_body(json, &response.body, !object || response.status >= 300, redactor);
+    write_body(json, &response.body, !object || response.status >= 300, None, redactor);
     write_frames(json, &response.frames);
     json.close(b'}');
 }
@@ -226,7 +242,7 @@ fn write_headers(json: &mut JsonText, name: &'static str, headers: &Headers, red
     json.close(b']');
 }
 
-fn write_body(json: &mut JsonText, body: &Body, shown: bool, redactor: &Redactor) {
+fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16]>, redactor: &Redactor) {
     json.key("body");
     json.open(b'{');
     json.key("length");
@@ -237,6 +253,10 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, redactor: &Redactor
     match &body.sha256 {
         Some(digest) => json.display(Hex(digest)),
         None => json.null(),
+    }
+    if let Some(digest) = &md5 {
+        json.key("md5");
+        json.display(Hex(digest));
     }
     json.key("complete");
     json.boolean(body.complete);
@@ -266,6 +286,18 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, redactor: &Redactor
         json.bytes(&redactor.body(kept));
     }
     json.close(b'}');
+}
+
+/// The MD5 of a small upload that the store encrypted: its ETag is to be compared with it, and the body is not written.
+fn content_md5(exchange: &Exchange, call: Option<&Call<'_>>) -> Option<[u8; 16]> {
+    let body = &exchange.request.body;
+    if body.md5.is_some() {
+        return body.md5;
+    }
+    let call = call.filter(|call| matches!(call.operation.name(), "PutObject" | "UploadPart") && call.is_success())?;
+    let is_whole = body.complete && body.missing.is_empty() && !body.kept.is_empty() && body.kept.len() as u64 == body.length;
+    let is_plain = !call.payload().is_aws_chunked() && !exchange.request.headers.has(HeaderName::ContentMd5);
+    (is_whole && is_plain && call.has_encryption_headers().1).then(|| Md5::digest(&body.kept).into())
 }
 
 /// Frame numbers; the files they are in stand beside them only where there are several.
@@ -308,7 +340,7 @@ fn write_outcome(json: &mut JsonText, outcome: &Outcome) {
     }
 }
 
-fn optional_number(json: &mut JsonText, value: Option<u64>) {
+pub(super) fn optional_number(json: &mut JsonText, value: Option<u64>) {
     match value {
         Some(value) => json.number(value),
         None => json.null(),
@@ -342,5 +374,5 @@ impl std::fmt::Display for Hex<'_> {
 
 /// Lines are handed on in blocks of about this size.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Octets of a kept body that a line shows: enough for error answers, upload ids and credentials.
-const KEPT_BYTES_MAX: usize = 4 << 10;
+/// Octets of a kept body that a line shows: all that the decoder keeps, so that lists of deleted keys are whole.
+const KEPT_BYTES_MAX: usize = 64 << 10;

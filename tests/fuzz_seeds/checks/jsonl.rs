@@ -33,6 +33,7 @@ fn copy(session: &[u8]) -> (Vec<u8>, u64) {
                 let call = Call::read(&recorded.exchange, &domains);
                 writer.write_exchange(&recorded.exchange, call.as_ref(), &recorded.hop, recorded.trace, &redactor).unwrap();
             }
+            Record::Flow(flow) => writer.write_flow(&flow.closed, flow.hop.as_deref(), &redactor).unwrap(),
             // What a run counted is written by reports only.
             Record::Summary(_) => records -= 1,
         }

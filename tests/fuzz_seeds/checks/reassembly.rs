@@ -309,6 +309,9 @@ fn check_model(seen: &Seen, segments: &[Sent], talk: &Talk) {
     for (name, model, stream) in [("client", &models[0], flow.client), ("server", &models[1], flow.server)] {
         model.check(name, stream);
     }
+    if models.iter().any(|model| model.is_end_doubtful) {
+        return;
+    }
     let heads_are_whole = talk.messages.iter().all(|message| {
         let head = message.whole.start..message.body.start;
         models[message.side].octets[head].iter().all(|have| *have)
@@ -323,8 +326,8 @@ fn check_model(seen: &Seen, segments: &[Sent], talk: &Talk) {
 struct Model {
     octets: Vec<bool>,
     end: usize,
-    /// An acknowledged FIN that did not come itself looks like an octet.
-    is_fin_unseen: bool,
+    /// Whether an acknowledgment counts one octet more than came, which may be a FIN.
+    is_end_doubtful: bool,
 }
 
 impl Model {
@@ -341,13 +344,13 @@ impl Model {
                 acknowledged = acknowledged.max(ack.wrapping_sub(talk.seq(side, 0)) as usize);
             }
         }
-        let is_fin_unseen = acknowledged > octets.len() && !has_fin;
-        // A single octet at the end is taken for a FIN that was not captured.
-        let known = acknowledged.min(octets.len());
-        if known > end + 1 || (known > end && is_fin_unseen) {
-            end = known;
+        let length = octets.len();
+        let is_fin_unseen = acknowledged > length && !has_fin;
+        let is_end_doubtful = !has_fin && (is_fin_unseen || acknowledged.min(length) == end + 1);
+        if acknowledged.min(length) > end + 1 {
+            end = acknowledged.min(length);
         }
-        Self { octets, end, is_fin_unseen }
+        Self { octets, end, is_end_doubtful }
     }
 
     fn missing(&self, range: Range<usize>) -> Vec<Range<usize>> {
@@ -368,7 +371,7 @@ impl Model {
         assert_eq!(stream.delivered, delivered, "{name}: octets delivered");
         let spare = stream.missing.checked_sub(missing as u64);
         assert!(
-            spare == Some(0) || (spare == Some(1) && self.is_fin_unseen),
+            spare == Some(0) || (spare == Some(1) && self.is_end_doubtful),
             "{name}: {} missing, and by the model {missing}",
             stream.missing
         );

@@ -35,7 +35,7 @@ pub fn redact(input: &[u8]) {
     check_again(&session);
 }
 
-/// What is redacted stays as it is. What an error body says is read anew, and a body without its secrets can be easier to read.
+/// What is redacted stays as it is. What it means is read anew, and texts without their secrets can be easier to read.
 fn check_again(session: &[u8]) {
     let mut reader = Reader::new(session);
     let mut writer = Writer::new(Vec::new());
@@ -44,21 +44,19 @@ fn check_again(session: &[u8]) {
         write(&mut writer, &recorded.exchange, &Redactor::new([6; 32]));
     }
     let again = writer.finish().unwrap();
-    for (one, other) in without_errors(session).into_iter().zip(without_errors(&again)) {
-        assert!(one == other, "redacted\n{one}\nonce more\n{other}");
+    let (one, other) = (String::from_utf8_lossy(session), String::from_utf8_lossy(&again));
+    for (one, other) in one.lines().zip(other.lines()) {
+        let ((one_sent, one_auth), (other_sent, other_auth)) = (parts(one), parts(other));
+        let is_same = one_sent == other_sent && (one_auth.is_none() || other_auth.is_none() || one_auth == other_auth);
+        assert!(is_same, "redacted\n{one}\nonce more\n{other}");
     }
 }
 
-fn without_errors(session: &[u8]) -> Vec<String> {
-    let lines = String::from_utf8_lossy(session).into_owned();
-    lines
-        .lines()
-        .map(|line| {
-            let error = line.rfind(r#","error":"#).unwrap_or(line.len());
-            let trace = line.rfind(r#","trace":"#).unwrap_or(line.len()).max(error);
-            format!("{}{}", &line[..error], &line[trace..])
-        })
-        .collect()
+/// What was sent, and who signed it by its S3 reading.
+fn parts(line: &str) -> (&str, Option<&str>) {
+    let (sent, read) = line.split_at(line.rfind(r#","s3":"#).unwrap_or(line.len()));
+    let auth = read.find(r#""auth":"#).and_then(|at| read[at..].split('}').next());
+    (sent, auth)
 }
 
 fn write(writer: &mut Writer<Vec<u8>>, exchange: &Exchange, redactor: &Redactor) {

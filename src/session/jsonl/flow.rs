@@ -1,0 +1,279 @@
+//! A connection as a line of a session, written and read: what it carried, and what of it stayed shut or is missing.
+
+use serde::Deserialize;
+
+use crate::model::{Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Protocol, Shut, Stamp, StreamCount, Transport};
+use crate::session::json_text::JsonText;
+use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
+use crate::session::jsonl::read::RecordedFlow;
+use crate::session::jsonl::write::{optional_number, write_tls};
+use crate::session::redact::Redactor;
+
+/// Writes the members of a flow line after its type.
+pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) {
+    json.key("flow");
+    json.number(closed.flow.0);
+    json.key("hop");
+    match hop {
+        Some(hop) => json.string(hop),
+        None => json.null(),
+    }
+    json.key("client");
+    json.display(closed.endpoints.client);
+    json.key("server");
+    json.display(closed.endpoints.server);
+    write_protocol(json, &closed.protocol, redactor);
+    write_stamp(json, "first", Some((closed.first.at, closed.first.frame)));
+    write_stamp(json, "last", Some((closed.last.at, closed.last.frame)));
+    json.key("has_start");
+    json.boolean(closed.has_start);
+    json.key("both_sides");
+    json.boolean(closed.both_sides);
+    json.key("close");
+    json.string(close_label(closed.close));
+    write_count(json, "sent", &closed.client);
+    write_count(json, "received", &closed.server);
+    json.key("packets");
+    json.number(closed.packets);
+    json.key("exchanges");
+    json.number(closed.exchanges.into());
+    json.key("anomalies");
+    json.open(b'[');
+    for anomaly in &closed.anomalies {
+        json.string(anomaly.name());
+    }
+    json.close(b']');
+    json.key("first_gap");
+    match closed.first_gap {
+        Some(frame) => write_frame(json, frame),
+        None => json.null(),
+    }
+}
+
+fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor) {
+    json.key("protocol");
+    json.string(match protocol {
+        Protocol::Silent => "silent",
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+        Protocol::Other => "other",
+        Protocol::Tls { .. } => "tls",
+    });
+    let Protocol::Tls { view, shut, sealed_bytes } = protocol else {
+        return;
+    };
+    json.key("version");
+    match view.version {
+        Some(version) => json.string(version.label()),
+        None => json.null(),
+    }
+    write_tls(json, view, redactor);
+    json.key("shut");
+    match shut {
+        Some(shut) => json.string(shut.label()),
+        None => json.null(),
+    }
+    json.key("shut_detail");
+    optional_number(
+        json,
+        match shut {
+            Some(Shut::SuiteNotSupported(suite)) => Some(u64::from(*suite)),
+            Some(Shut::PacketMissing(record)) => Some(*record),
+            _ => None,
+        },
+    );
+    json.key("sealed_bytes");
+    json.number(*sealed_bytes);
+}
+
+fn write_stamp(json: &mut JsonText, name: &'static str, stamp: Option<(crate::model::Timestamp, Frame)>) {
+    json.key(name);
+    match stamp {
+        Some((at, frame)) => {
+            json.open(b'{');
+            json.key("time");
+            json.time(at);
+            json.key("file");
+            json.number(frame.file().into());
+            json.key("frame");
+            json.number(frame.number());
+            json.close(b'}');
+        }
+        None => json.null(),
+    }
+}
+
+fn write_frame(json: &mut JsonText, frame: Frame) {
+    json.open(b'{');
+    json.key("file");
+    json.number(frame.file().into());
+    json.key("frame");
+    json.number(frame.number());
+    json.close(b'}');
+}
+
+fn write_count(json: &mut JsonText, name: &'static str, count: &StreamCount) {
+    json.key(name);
+    json.open(b'{');
+    for (name, value) in [
+        ("delivered", count.delivered),
+        ("missing", count.missing),
+        ("acknowledged", count.acknowledged),
+        ("retransmitted", count.retransmitted),
+        ("segments", count.segments),
+    ] {
+        json.key(name);
+        json.number(value);
+    }
+    json.close(b'}');
+}
+
+/// A flow line.
+#[derive(Deserialize)]
+pub(super) struct FlowLine {
+    flow: u64,
+    #[serde(default)]
+    hop: Option<String>,
+    client: String,
+    server: String,
+    protocol: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    tls: Option<TlsPart>,
+    #[serde(default)]
+    shut: Option<String>,
+    #[serde(default)]
+    shut_detail: Option<u64>,
+    #[serde(default)]
+    sealed_bytes: u64,
+    first: StampPart,
+    last: StampPart,
+    has_start: bool,
+    both_sides: bool,
+    close: String,
+    #[serde(default)]
+    sent: CountPart,
+    #[serde(default)]
+    received: CountPart,
+    #[serde(default)]
+    packets: u64,
+    #[serde(default)]
+    exchanges: u32,
+    #[serde(default)]
+    anomalies: Vec<String>,
+    #[serde(default)]
+    first_gap: Option<FramePart>,
+}
+
+impl FlowLine {
+    /// The connection that the line tells of.
+    pub(super) fn build(self) -> Result<RecordedFlow, String> {
+        let closed = FlowClosed {
+            flow: FlowId(self.flow),
+            endpoints: Endpoints { client: parse_endpoint(&self.client)?, server: parse_endpoint(&self.server)? },
+            first: self.first.build()?,
+            last: self.last.build()?,
+            has_start: self.has_start,
+            both_sides: self.both_sides,
+            close: parse_close(&self.close)?,
+            protocol: match self.protocol.as_str() {
+                "silent" => Protocol::Silent,
+                "http1" => Protocol::Http1,
+                "http2" => Protocol::Http2,
+                "other" => Protocol::Other,
+                "tls" => {
+                    let label = self.version.as_deref().unwrap_or("tls");
+                    let Transport::Tls(view) = parse_transport(label, self.tls)? else {
+                        return Err(format!("{label:?} is no version of TLS"));
+                    };
+                    let shut = self.shut.as_deref().map(|label| parse_shut(label, self.shut_detail)).transpose()?;
+                    Protocol::Tls { view, shut, sealed_bytes: self.sealed_bytes }
+                }
+                other => return Err(format!("unknown protocol {other:?}")),
+            },
+            client: self.sent.build(),
+            server: self.received.build(),
+            packets: self.packets,
+            exchanges: self.exchanges,
+            anomalies: self
+                .anomalies
+                .iter()
+                .filter_map(|name| Anomaly::ALL.iter().copied().find(|have| have.name() == name))
+                .collect(),
+            first_gap: self.first_gap.map(|part| Frame::new(part.file, part.frame)),
+        };
+        Ok(RecordedFlow { closed, hop: self.hop })
+    }
+}
+
+#[derive(Deserialize)]
+struct StampPart {
+    time: String,
+    #[serde(default)]
+    file: u16,
+    #[serde(default)]
+    frame: u64,
+}
+
+impl StampPart {
+    fn build(&self) -> Result<Stamp, String> {
+        Ok(Stamp { at: parse_time(&self.time)?, frame: Frame::new(self.file, self.frame) })
+    }
+}
+
+#[derive(Deserialize)]
+struct FramePart {
+    #[serde(default)]
+    file: u16,
+    frame: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CountPart {
+    delivered: u64,
+    missing: u64,
+    acknowledged: u64,
+    retransmitted: u64,
+    segments: u64,
+}
+
+impl CountPart {
+    const fn build(&self) -> StreamCount {
+        StreamCount {
+            delivered: self.delivered,
+            missing: self.missing,
+            acknowledged: self.acknowledged,
+            retransmitted: self.retransmitted,
+            segments: self.segments,
+        }
+    }
+}
+
+const fn close_label(close: Close) -> &'static str {
+    match close {
+        Close::Finished => "finished",
+        Close::Reset => "reset",
+        Close::Unseen => "unseen",
+    }
+}
+
+fn parse_close(label: &str) -> Result<Close, String> {
+    let known = [Close::Finished, Close::Reset, Close::Unseen];
+    known.into_iter().find(|close| close_label(*close) == label).ok_or_else(|| format!("unknown close {label:?}"))
+}
+
+fn parse_shut(label: &str, detail: Option<u64>) -> Result<Shut, String> {
+    let detail = detail.unwrap_or_default();
+    let known = [
+        Shut::NoSecret,
+        Shut::HandshakeNotCaptured,
+        Shut::SuiteNotSupported(u16::try_from(detail).unwrap_or_default()),
+        Shut::VersionNotSupported,
+        Shut::WrongSecret,
+        Shut::PacketMissing(detail),
+        Shut::Malformed,
+    ];
+    known.into_iter().find(|shut| shut.label() == label).ok_or_else(|| format!("unknown reason {label:?} to stay shut"))
+}
