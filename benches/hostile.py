@@ -75,6 +75,15 @@ def head_without_end(size):
         seq += len(payload)
 
 
+def heads_without_end(count):
+    """So many connections, each with the first 32 KiB of a request head."""
+    yield PCAP
+    start = b"GET / HTTP/1.1\r\n" + (b"X-Filler: " + b"a" * 1012 + b"\r\n") * 32
+    for number in range(count):
+        source = struct.pack(">I", 0x0A010000 + number // 50_000)
+        yield record(frame(SYN, start, source=source, port=10_000 + number % 50_000))
+
+
 def holes(size):
     """One connection of which every second segment is missing and acknowledged by nobody."""
     yield PCAP
@@ -137,6 +146,7 @@ CASES = {
     "half-open flows": (half_open_flows, 2_500_000, "{} connections of one SYN each"),
     "requests never answered": (requests_never_answered, 1_000_000, "{} connections of one request each"),
     "head without end": (head_without_end, 256 << 20, "a request head of {} octets"),
+    "heads without end": (heads_without_end, 5_000, "{} connections of half a request head, 32 KiB each"),
     "holes": (holes, 64 << 20, "{} octets, with a hole before each KiB"),
     "interfaces": (interfaces, 250_000, "{} interface descriptions"),
     "record of 4 GiB": (record_of_4_gib, 64 << 20, "a pcap record of 4 GiB, followed by {} octets"),

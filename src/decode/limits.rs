@@ -9,6 +9,9 @@ pub struct Limits {
     pub flows_max: usize,
     /// Octets held in all flows together while they wait for a missing segment.
     pub pending_bytes_max: usize,
+    /// Octets held in all flows together of heads, kept bodies and TLS records, of exchanges in progress. Beyond it the flow
+    /// idle for longest is evicted.
+    pub content_bytes_max: usize,
     /// Octets held in one direction of a flow while they wait for a missing segment.
     pub pending_bytes_per_stream_max: usize,
     /// Segments held in one direction of a flow.
@@ -47,19 +50,21 @@ impl Limits {
         Self {
             flows_max: (bytes / 2 / FLOW_BYTES).clamp(1024, 1 << 24),
             pending_bytes_max: (bytes / 8).max(default.pending_bytes_per_stream_max),
+            content_bytes_max: bytes / 8,
             ..default
         }
     }
 }
 
-/// What an open flow costs: its state, its places in the table and in the queues.
-const FLOW_BYTES: usize = 1024;
+/// What an open flow costs: its state, its places in the table and in the queues, and half of what a waiting request adds.
+const FLOW_BYTES: usize = 1366;
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            flows_max: 1 << 18,
+            flows_max: 3 << 16,
             pending_bytes_max: 24 << 20,
+            content_bytes_max: 64 << 20,
             pending_bytes_per_stream_max: 1 << 20,
             pending_segments_per_stream_max: 4096,
             reorder_window: Duration::from_millis(500),

@@ -347,7 +347,7 @@ impl Model {
         let length = octets.len();
         let is_fin_unseen = acknowledged > length && !has_fin;
         let is_end_doubtful = !has_fin && (is_fin_unseen || acknowledged.min(length) == end + 1);
-        if acknowledged.min(length) > end + 1 {
+        if acknowledged > end + 1 {
             end = acknowledged.min(length);
         }
         Self { octets, end, is_end_doubtful }

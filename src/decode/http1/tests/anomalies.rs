@@ -202,7 +202,11 @@ fn heads_cut_by_the_end() {
     check("> GET / HTTP/1.1\n> Host: a\n! close >", "1.1 GET / HTTP/1.1 1h (cut) [1 @1-?] -> closed by Client !head-cut-short");
     check("> GET / HTTP/1.1\n> Host: a", "1.1 GET / HTTP/1.1 1h (cut) [1 @1-?] -> unanswered !gap-in-head");
     check("> GET / HTT\\\n! close >", "1.1 GET / HTTP/1.1 0h (cut) [1 @1-?] -> closed by Client !head-cut-short");
-    check("> GET /par\\\n! close >", "lost 8 before-first-message at 1");
+    check("> GET /ab\\\n! close >", "lost 7 before-first-message at 1");
+    check(
+        "< HTTP/1.1 404 No\\\n! close <",
+        "1.1 ?  HTTP/1.1 0h (cut) [ @0-?] -> HTTP/1.1 404 No 0h (cut) [1 @1-?] !head-cut-short !response-without-request",
+    );
     check(
         "> GET / HTTP/1.1\n> Host: a\n< HTTP/1.1 408 Request Timeout\n< Content-Length: 0\n<",
         "1.1 GET / HTTP/1.1 1h (cut) [1 @1-?] -> HTTP/1.1 408 Request Timeout 1h length 0 [2 @2-2] !head-cut-short",
