@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::analysis::{HeaderChanges, Latency, LossRow, TlsRow};
+use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
 use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
@@ -70,34 +70,35 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
                 count: row.count,
             })
             .collect(),
-        joins: summary
-            .joins
-            .iter()
-            .map(|row| JoinView {
-                downstream: hop(row.downstream),
-                upstream: hop(row.upstream),
-                joined: row.joined,
-                unmatched_downstream: row.unmatched_downstream,
-                unmatched_upstream: row.unmatched_upstream,
-                by: row.by.iter().copied().collect(),
-                confidence: row.confidence.iter().copied().collect(),
-                resends: row.resends,
-                retries: row.retries,
-                latency_ms: LegsView {
-                    client_leg: row.latency.client_leg.as_ref().map(latency),
-                    proxy: row.latency.proxy.as_ref().map(latency),
-                    store_leg: row.latency.store_leg.as_ref().map(latency),
-                },
-                headers: BothHeadersView {
-                    request: headers(report, &row.request_headers),
-                    response: headers(report, &row.response_headers),
-                },
-            })
-            .collect(),
+        joins: summary.joins.iter().map(|row| join(report, row)).collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
+    }
+}
+
+/// A pair of hops with what was joined over it.
+fn join(report: &Report<'_>, row: &JoinRow) -> JoinView {
+    JoinView {
+        downstream: report.hop(row.downstream).to_owned(),
+        upstream: report.hop(row.upstream).to_owned(),
+        joined: row.joined,
+        unmatched_downstream: row.unmatched_downstream,
+        unmatched_upstream: row.unmatched_upstream,
+        by: row.by.iter().copied().collect(),
+        confidence: row.confidence.iter().copied().collect(),
+        resends: row.resends,
+        retries: row.retries,
+        latency_ms: LegsView {
+            client_leg: row.latency.client_leg.as_ref().map(latency),
+            proxy: row.latency.proxy.as_ref().map(latency),
+            store_leg: row.latency.store_leg.as_ref().map(latency),
+        },
+        headers: BothHeadersView {
+            request: headers(report, &row.request_headers),
+            response: headers(report, &row.response_headers),
+        },
     }
 }
 
