@@ -3,13 +3,13 @@
 use crate::hops::{HopId, HopTransport};
 use crate::rules::quote::{counted, list};
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
 use crate::s3::Call;
 
 rule! {
     /// ## What it reports
     /// S3 calls in clear on a hop whose server goes on to the store by TLS. That the second hop is TLS can be seen without
-    /// opening it; where it was opened, calls were seen on both, and the evidence names the frames of both.
+    /// opening it; where it was opened, the evidence names frames of the same calls on both hops.
     ///
     /// ## Why it matters
     /// The store sees only the TLS connection of the proxy. It accepts customer keys, and a policy that demands
@@ -47,9 +47,13 @@ impl Watch for State {
         }
         if let Some(row) = self.hops.get_mut(index) {
             row.calls.add(Sight::of_request(call.exchange));
-            if let Some(twin) = context.twins.upstream.filter(|twin| !twin.exchange.transport.is_clear()) {
-                row.twins.add(Sight::of_request(twin.exchange));
-            }
+        }
+    }
+
+    fn handle_join(&mut self, joined: &Joined<'_>, _findings: &mut Findings) {
+        let goes_dark = joined.downstream.exchange.transport.is_clear() && !joined.upstream.exchange.transport.is_clear();
+        if goes_dark && let Some(row) = self.hops.get_mut(joined.hop.0 as usize) {
+            row.twins.add(Sight::of_request(joined.upstream.exchange));
         }
     }
 
@@ -72,23 +76,22 @@ fn render(hop: HopId, row: &Row, view: &View<'_>) -> Option<Finding> {
     let (count, joined) = (row.calls.count, row.twins.count);
     let seen = match joined {
         0 => String::new(),
-        _ if joined == count => " Each of them was seen on both hops.".to_owned(),
+        _ if joined == count => " Each was seen on both hops.".to_owned(),
         _ => format!(" {joined} of them were seen on both hops."),
     };
+    let confidence = if joined > 0 { Confidence::Certain } else { Confidence::Strong };
     let message = format!(
         "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see it.{seen}",
         counted(count, "call", "calls"),
         about.name,
         upstream.name
     );
-    let confidence = if joined > 0 { Confidence::Certain } else { Confidence::Strong };
-    let mut evidence = row.calls.evidence();
-    evidence.extend(row.twins.evidence());
     let clients: Vec<String> = about.clients.iter().take(8).map(ToString::to_string).collect();
     let finding = Finding::new(&RULE, confidence, Some(hop), count, message)
         .about("clients", list(&clients))
         .about("upstream", upstream.name.clone())
-        .shown_by(evidence)
+        .shown_by(row.calls.evidence())
+        .shown_by(row.twins.evidence())
         .fixed_by(Fix::tls_on_the_front())
         .fixed_by(Fix::untested("close the plain front, so that no client can use it by mistake", ""));
     Some(finding)

@@ -3,8 +3,7 @@
 use crate::hops::{ChangeKind, HopId};
 use crate::rules::quote::{counted, quote};
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
-use crate::s3::Call;
+use crate::rules::{Confidence, Finding, Findings, Fix, Joined, View, Watch, rule};
 
 rule! {
     /// ## What it reports
@@ -45,17 +44,14 @@ struct Row {
 }
 
 impl Watch for State {
-    fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
-        let Some(upstream) = context.twins.upstream else {
-            return;
-        };
-        for change in context.twins.request_changes.iter().filter(|change| change.signed) {
-            let Some((row, is_first)) = self.row(context.hop, change.name, change.kind) else { continue };
-            row.here.add(Sight::of_request(call.exchange));
-            row.there.add(Sight::of_both(upstream.exchange));
-            row.refused += u64::from(upstream.status() == Some(403));
+    fn handle_join(&mut self, joined: &Joined<'_>, findings: &mut Findings) {
+        for change in joined.request_changes.iter().filter(|change| change.signed) {
+            let Some((row, is_first)) = self.row(joined.hop, change.name, change.kind) else { continue };
+            row.here.add(Sight::of_request(joined.downstream.exchange));
+            row.there.add(Sight::of_both(joined.upstream.exchange));
+            row.refused += u64::from(joined.upstream.status() == Some(403));
             if is_first {
-                let finding = render(row, &context.view);
+                let finding = render(row, &joined.view);
                 findings.raise(finding);
             }
         }

@@ -18,7 +18,7 @@ pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, V
 pub use gaps::{FlowGaps, Gaps};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, ShutFlows, Twins, View, Watch};
+pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
 
 use rule::{rule, rules};
 

@@ -9,7 +9,7 @@ use crate::hops::{ClientId, HopId};
 use crate::rules::aggregate::{Distinct, PerClient, Row};
 use crate::rules::quote::counted;
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
 use crate::s3::Call;
 
 rule! {
@@ -45,10 +45,10 @@ struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
     /// Requests that the store answered with 2xx.
     accepted: u64,
-    /// Requests that were seen on the next hop as well, by its transport: in clear, and inside TLS.
-    seen_in_clear: u64,
-    seen_in_tls: u64,
-    /// Where the store was seen to take the key on the next hop.
+    /// Requests that were seen on the next hop as well, with their key: in clear, and inside TLS.
+    passed_in_clear: u64,
+    passed_in_tls: u64,
+    /// Where they were seen there.
     upstream: Sights,
     /// Requests whose key is not 32 octets in base64, or whose MD5 header is of another key.
     malformed: u64,
@@ -72,12 +72,6 @@ impl Watch for State {
         };
         let keys = &mut row.value;
         keys.accepted += u64::from(call.is_success());
-        if let Some(twin) = context.twins.upstream {
-            let is_clear = twin.exchange.transport.is_clear();
-            keys.seen_in_clear += u64::from(is_clear);
-            keys.seen_in_tls += u64::from(!is_clear);
-            keys.upstream.add(Sight::of_both(twin.exchange));
-        }
         keys.copy_sources += u64::from(encryption.copy_source_key.is_some());
         keys.outside_headers += u64::from(encryption.from != crate::s3::Place::Header);
         let pairs = [
@@ -91,6 +85,19 @@ impl Watch for State {
         }
         if is_first && let Some(finding) = self.render(context.client, &context.view) {
             findings.raise(finding);
+        }
+    }
+
+    fn handle_join(&mut self, joined: &Joined<'_>, _findings: &mut Findings) {
+        let has_key = |call: &Call<'_>| call.has_encryption_headers().0 && call.request_encryption().keys().next().is_some();
+        if !joined.downstream.exchange.transport.is_clear() || !has_key(joined.downstream) || !has_key(joined.upstream) {
+            return;
+        }
+        if let Some(row) = joined.client.and_then(|client| self.clients.row(client)) {
+            let is_clear = joined.upstream.exchange.transport.is_clear();
+            row.value.passed_in_clear += u64::from(is_clear);
+            row.value.passed_in_tls += u64::from(!is_clear);
+            row.value.upstream.add(Sight::of_both(joined.upstream.exchange));
         }
     }
 
@@ -154,14 +161,11 @@ fn message(row: &Row<Keys>, hop: HopId, view: &View<'_>) -> String {
         text += &format!(" {} sent a key that is not 32 octets or does not match its MD5.", keys.malformed);
     }
     let upstream = view.hops.upstream(hop).map(|next| view.hop_name(next)).unwrap_or_default();
-    if keys.seen_in_clear > 0 {
-        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.seen_in_clear);
+    if keys.passed_in_clear > 0 {
+        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.passed_in_clear);
     }
-    if keys.seen_in_tls > 0 {
-        text += &format!(
-            " The store saw {} of them inside TLS over {upstream}, so to the store nothing was wrong with them.",
-            keys.seen_in_tls
-        );
+    if keys.passed_in_tls > 0 {
+        text += &format!(" {} of them reached the store inside TLS over {upstream}: it saw nothing wrong.", keys.passed_in_tls);
     } else if let Some(upstream) = view.upstream_in_tls(hop) {
         text += &format!(" The next hop, {}, is TLS: the store cannot see that the key crossed in clear.", view.hop_name(upstream));
     }
