@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::analysis::{HeaderChanges, Latency, LossRow, TlsRow};
+use crate::analysis::{HeaderChanges, Latency, LossRow, OperationRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
 use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
@@ -35,19 +35,7 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
     SummaryView {
         completeness: completeness(&summary.completeness),
         hops: summary.hops.iter().map(|one| hop_view(report, one)).collect(),
-        operations: summary
-            .operations
-            .iter()
-            .map(|row| OperationView {
-                hop: hop(row.hop),
-                operation: row.operation,
-                count: row.count,
-                errors: row.errors,
-                request_bytes: row.request_bytes,
-                response_bytes: row.response_bytes,
-                latency_ms: row.latency.as_ref().map(latency),
-            })
-            .collect(),
+        operations: summary.operations.iter().map(|row| operation(report, row)).collect(),
         clients: summary
             .clients
             .iter()
@@ -348,6 +336,18 @@ fn hop_view(report: &Report<'_>, one: &Hop) -> HopView {
         calls: one.calls,
         declared: one.declared,
         upstream: one.upstream.map(|id| report.hop(id).to_owned()),
+    }
+}
+
+fn operation(report: &Report<'_>, row: &OperationRow) -> OperationView {
+    OperationView {
+        hop: report.hop(row.hop).to_owned(),
+        operation: row.operation,
+        count: row.count,
+        errors: row.errors,
+        request_bytes: row.request_bytes,
+        response_bytes: row.response_bytes,
+        latency_ms: row.latency.as_ref().map(latency),
     }
 }
 
