@@ -2,7 +2,7 @@
 
 use crate::analysis::histogram::Histogram;
 use crate::analysis::{HeaderChanges, JoinRow, LatencySplit};
-use crate::hops::{Change, ChangeKind, HopId, Join, JoinKey, Partnered, Topology, changes};
+use crate::hops::{Change, ChangeKind, HopId, Join, JoinKey, Member, Topology, changes};
 use crate::model::{Exchange, HeaderName, Response};
 use crate::s3::Call;
 
@@ -77,15 +77,18 @@ impl Joins {
         }
     }
 
-    /// Counts a call that waited in vain.
-    pub(super) fn add_unmatched(&mut self, hop: HopId, partners: &Partnered<'_>) {
+    /// Counts a call that waited in vain, where it did.
+    pub(super) fn add_unmatched(&mut self, hop: HopId, member: &Member) {
+        if !member.lacks_upstream && !member.lacks_downstream {
+            return;
+        }
         let index = hop.0 as usize;
         if index >= self.unmatched.len() {
             self.unmatched.resize(index + 1, [0; 2]);
         }
         if let Some([up, down]) = self.unmatched.get_mut(index) {
-            *up += u64::from(partners.lacks_upstream);
-            *down += u64::from(partners.lacks_downstream);
+            *up += u64::from(member.lacks_upstream);
+            *down += u64::from(member.lacks_downstream);
         }
     }
 

@@ -9,6 +9,8 @@ mod summary;
 mod tables;
 
 #[cfg(test)]
+mod hop_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod transcript;
@@ -76,8 +78,8 @@ pub struct Judged<'x> {
 
 /// A run. Memory is bounded by the bounds of its parts: nothing holds all exchanges.
 ///
-/// An event passes three places: it is held while the hops in use show themselves, then waits for its partner on another hop
-/// where it can have one, and is then judged and counted. The order stays that of the capture.
+/// An event is held while the hops in use show themselves, then judged and counted, in the order of the capture. An exchange that
+/// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
     hold: Hold,
     correlator: Correlator,
@@ -118,7 +120,7 @@ impl Analysis {
             self.pass_held(sink);
         }
         self.correlator.handle_time(now);
-        self.take_turns(sink);
+        self.tell_chains(sink);
     }
 
     /// Totals so far.
@@ -131,7 +133,7 @@ impl Analysis {
         self.hold.end();
         self.pass_held(sink);
         self.correlator.end();
-        self.take_turns(sink);
+        self.tell_chains(sink);
         self.stage.finish()
     }
 
@@ -153,27 +155,23 @@ impl Analysis {
     }
 
     fn pass(&mut self, event: Event, at: Timestamp, sink: &mut dyn Sink) {
-        // That a flow began is counted and changes nothing that others see: it need not wait.
-        if matches!(event, Event::FlowOpened(_)) {
-            return self.stage.process(&event, at, sink);
+        match event {
+            Event::Exchange(exchange) if !is_probe(&exchange) && self.correlator.is_hop(exchange.endpoints) => {
+                self.stage.judge_exchange(&exchange, at, sink);
+                self.correlator.handle_time(at);
+                self.correlator.handle_exchange(exchange);
+            }
+            event => {
+                self.stage.process(&event, at, sink);
+                self.correlator.handle_time(at);
+            }
         }
-        let is_call = matches!(&event, Event::Exchange(exchange) if !is_probe(exchange));
-        match self.correlator.take(event, is_call, at) {
-            Some(event) => self.stage.process(&event, at, sink),
-            None => self.take_turns(sink),
-        }
+        self.tell_chains(sink);
     }
 
-    fn take_turns(&mut self, sink: &mut dyn Sink) {
-        while let Some(turn) = self.correlator.next_turn() {
-            let event = turn.event();
-            match event {
-                Event::Exchange(exchange) => {
-                    self.stage.process_exchange(exchange, time_of(event), &self.correlator.partners(&turn), sink);
-                }
-                _ => self.stage.process(event, time_of(event), sink),
-            }
-            self.correlator.finish(turn);
+    fn tell_chains(&mut self, sink: &mut dyn Sink) {
+        while let Some(chain) = self.correlator.next_chain() {
+            self.stage.handle_chain(&chain, sink);
         }
     }
 }

@@ -6,9 +6,9 @@ use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientRow, Counts, Judged, Options, Sink, Summary};
-use crate::hops::{Clients, HopId, Partnered, Topology, request_changes};
+use crate::hops::{Chain, Clients, HopId, Join, Member, Topology, request_changes};
 use crate::model::{Endpoint, Event, Exchange, FlowClosed, HeaderName, Timestamp};
-use crate::rules::{Context, Judge, Selection, Twins, View};
+use crate::rules::{Context, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, Encryption};
 
@@ -62,11 +62,15 @@ impl Stage {
         }
     }
 
-    /// An event without partners.
+    /// An event that can have no partner.
     pub(super) fn process(&mut self, event: &Event, at: Timestamp, sink: &mut dyn Sink) {
         match event {
             Event::FlowOpened(_) => self.flows.handle_open(),
-            Event::Exchange(exchange) => return self.process_exchange(exchange, at, &Partnered::default(), sink),
+            Event::Exchange(exchange) => {
+                let (hop, call) = self.judge(exchange, at);
+                sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: None });
+                self.tell_raised(sink);
+            }
             Event::FlowClosed(closed) => self.process_close(closed, sink),
             Event::Lost(loss) => {
                 self.flows.handle_loss(loss);
@@ -76,23 +80,29 @@ impl Stage {
         self.now = self.now.max(at);
     }
 
-    pub(super) fn process_exchange(&mut self, exchange: &Exchange, at: Timestamp, partners: &Partnered<'_>, sink: &mut dyn Sink) {
-        self.now = self.now.max(at);
-        self.flows.handle_exchange(exchange);
-        let hop = self.topology.count_exchange(exchange);
-        let call = Call::read(exchange, &self.domains);
-        let judged = call.as_ref().filter(|call| !call.is_health_check());
-        if let Some(call) = judged {
-            self.process_call(call, hop, partners);
+    /// An exchange that can have a partner: it is judged now, and told with its chain.
+    pub(super) fn judge_exchange(&mut self, exchange: &Exchange, at: Timestamp, sink: &mut dyn Sink) {
+        self.judge(exchange, at);
+        self.tell_raised(sink);
+    }
+
+    /// The exchanges of one call, each of which was judged already.
+    pub(super) fn handle_chain(&mut self, chain: &Chain, sink: &mut dyn Sink) {
+        let calls: Vec<_> = chain.members.iter().map(|member| self.place(member)).collect();
+        for (member, call) in chain.members.iter().zip(&calls) {
+            let Some((hop, Some(call))) = call else { continue };
+            self.joins.add_unmatched(*hop, member);
+            let downstream = member.downstream.and_then(|(front, join)| Some((calls.get(front)?.as_ref()?, join)));
+            if let Some(((front_hop, Some(front)), join)) = downstream {
+                self.join([*front_hop, *hop], [front, call], join);
+            }
         }
-        if call.is_none() || !exchange.anomalies.is_empty() {
-            let (judge, view) = self.judge_and_view();
-            judge.handle_exchange(exchange, hop, &view);
+        for (member, call) in chain.members.iter().zip(&calls) {
+            let exchange = &*member.exchange;
+            let (hop, call) = call.as_ref().map_or(("", None), |(hop, call)| (self.topology.name(*hop), call.as_ref()));
+            sink.exchange(&Judged { exchange, call, hop, trace: chain.trace });
         }
-        sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: partners.trace });
-        for finding in self.judge.take_raised() {
-            sink.raised(&finding);
-        }
+        self.tell_raised(sink);
     }
 
     pub(super) fn finish(mut self) -> Summary {
@@ -122,36 +132,53 @@ impl Stage {
         }
     }
 
-    /// Reads the partners of a call, and counts what the proxy did to it.
-    fn process_call(&mut self, call: &Call<'_>, hop: HopId, partners: &Partnered<'_>) {
-        if partners.lacks_upstream || partners.lacks_downstream {
-            self.joins.add_unmatched(hop, partners);
+    fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
+        self.now = self.now.max(at);
+        self.flows.handle_exchange(exchange);
+        let hop = self.topology.count_exchange(exchange);
+        let call = self.read(exchange);
+        if let Some(call) = call.as_ref().filter(|call| !call.is_health_check()) {
+            self.judge_call(call, hop);
         }
-        let upstream = partners.upstream.and_then(|(exchange, _)| Call::read(exchange, &self.domains));
-        let downstream = partners.downstream.and_then(|(exchange, _)| Call::read(exchange, &self.domains));
-        let request_changes = upstream.as_ref().map(|twin| request_changes(&call.exchange.request, &twin.exchange.request));
-        let twins = Twins {
-            upstream: upstream.as_ref(),
-            downstream: downstream.as_ref(),
-            request_changes: request_changes.as_deref().unwrap_or_default(),
-        };
-        if let Some((back, join)) = partners.upstream {
-            let next = self.topology.place(back);
-            self.topology.handle_join(hop, next, join);
-            self.joins.add([hop, next], call, back, join, twins.request_changes);
+        if call.is_none() || !exchange.anomalies.is_empty() {
+            let (judge, view) = self.judge_and_view();
+            judge.handle_exchange(exchange, hop, &view);
         }
-        if let Some((front, _)) = partners.downstream.filter(|(_, join)| join.is_resend) {
-            let before = self.topology.place(front);
-            self.joins.add_resend([before, hop]);
-        }
-        self.judge_call(call, hop, twins);
+        (hop, call)
     }
 
-    fn judge_call(&mut self, call: &Call<'_>, hop: HopId, twins: Twins<'_>) {
+    /// The hop of an exchange that was judged, and what it means in S3.
+    fn place<'x>(&self, member: &'x Member) -> Option<(HopId, Option<Call<'x>>)> {
+        Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
+    }
+
+    fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
+        Call::read(exchange, &self.domains)
+    }
+
+    fn tell_raised(&mut self, sink: &mut dyn Sink) {
+        for finding in self.judge.take_raised() {
+            sink.raised(&finding);
+        }
+    }
+
+    /// Counts what the proxy did to a call, and lets the rules know.
+    fn join(&mut self, hops: [HopId; 2], [downstream, upstream]: [&Call<'_>; 2], join: Join) {
+        if join.is_resend {
+            return self.joins.add_resend(hops);
+        }
+        let request_changes = request_changes(&downstream.exchange.request, &upstream.exchange.request);
+        let [hop, next] = hops;
+        self.topology.handle_join(hop, next, join);
+        self.joins.add(hops, downstream, upstream.exchange, join, &request_changes);
+        let client = self.clients.find(hop, downstream.exchange.endpoints.client.ip, agent_of(downstream));
+        let (judge, view) = self.judge_and_view();
+        judge.handle_join(&Joined { view, hop, client, downstream, upstream, request_changes: &request_changes });
+    }
+
+    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) {
         self.topology.count_call(hop);
-        let headers = &call.exchange.request.headers;
-        let agent = headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent));
-        let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent, || call.client());
+        let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
         let asked = if request_encrypted { call.request_encryption() } else { Encryption::default() };
         let told = if response_encrypted { call.response_encryption() } else { Encryption::default() };
@@ -165,8 +192,7 @@ impl Stage {
             logs: &self.logs,
             now: self.now,
         };
-        let context =
-            Context { view, hop, client, is_clear, twins, request_encrypted, response_encrypted, asked: &asked, told: &told };
+        let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked: &asked, told: &told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
     }
@@ -189,6 +215,11 @@ impl Stage {
         };
         (&mut self.judge, view)
     }
+}
+
+fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {
+    let headers = &call.exchange.request.headers;
+    headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent))
 }
 
 /// The clients by hop and program: addresses with the same program on a hop are one row.

@@ -83,6 +83,13 @@ impl Clients {
         id
     }
 
+    /// The client of a call that was counted before.
+    pub fn find(&self, hop: HopId, ip: IpAddr, agent: Option<&[u8]>) -> Option<ClientId> {
+        let key = (hop, ip, hash(agent.unwrap_or_default()));
+        let stable = || self.stable.get(&(hop, ip, hash_stable(agent.unwrap_or_default())));
+        self.raw.get(&key).or_else(stable).copied()
+    }
+
     /// What is known of a client.
     pub fn client(&self, id: ClientId) -> Option<&ClientView> {
         self.rows.get(id.0 as usize)

@@ -278,8 +278,8 @@ fn gap(front: &Exchange, back: &Exchange) -> Duration {
     }
 }
 
-/// Where segments came out of order the first byte can have come after the last.
-fn start_of(request: &Request) -> Timestamp {
+/// When it was first seen. Where segments came out of order the first byte can have come after the last.
+pub(super) fn start_of(request: &Request) -> Timestamp {
     request.end.map_or(request.start, |end| end.min(request.start))
 }
 

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use crate::model::Endpoint;
 
 pub use clients::{ClientId, ClientView, Clients};
-pub use correlate::{Correlator, Join, Partnered, Turn};
+pub use correlate::{Chain, Correlator, Join, Member};
 pub use difference::{Change, ChangeKind, changes, request_changes};
 pub use fingerprint::JoinKey;
 pub use topology::{DeclaredHop, Topology};

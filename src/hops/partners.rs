@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::fingerprint;
-use crate::model::{Endpoint, Endpoints, Exchange};
+use crate::model::{Endpoint, Endpoints, Exchange, Timestamp};
 
 /// Towards which ends of the way a partner is possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,10 +24,11 @@ pub(super) struct Partners {
     opens: HashMap<IpAddr, Few>,
     /// By address: the endpoints on it that answer.
     serves: HashMap<IpAddr, Few>,
-    /// Servers that were seen to answer with the same request id, whatever their addresses.
+    /// Servers that were seen to answer with the same request id though addresses do not tell why: the one that was asked first,
+    /// and the one it asked.
     links: Vec<(Endpoint, Endpoint)>,
     trials: HashMap<Endpoint, Trial>,
-    ids: HashMap<u64, Endpoint>,
+    ids: HashMap<u64, (Endpoints, Timestamp)>,
     is_any: bool,
     last: Option<(IpAddr, Endpoint)>,
 }
@@ -94,13 +95,16 @@ impl Partners {
         if self.ids.len() >= Self::IDS_MAX {
             return;
         }
-        let Some(key) = fingerprint::request_id_key(exchange) else {
+        let Some(key) = fingerprint::request_id_key(exchange).filter(|_| !fingerprint::is_unseen(&exchange.request)) else {
             return;
         };
-        let server = exchange.endpoints.server;
-        let other = *self.ids.entry(key).or_insert(server);
-        if other != server && !self.are_linked(other, server) && self.links.len() < Self::LINKS_MAX {
-            self.links.push((other, server));
+        let own = (exchange.endpoints, fingerprint::start_of(&exchange.request));
+        let other = *self.ids.entry(key).or_insert(own);
+        let (front, back) = if other.1 < own.1 { (other.0, own.0) } else { (own.0, other.0) };
+        let is_plain = back.client.ip == front.server.ip;
+        let link = (front.server, back.server);
+        if front.server != back.server && !is_plain && !self.links.contains(&link) && self.links.len() < Self::LINKS_MAX {
+            self.links.push(link);
             self.is_any = true;
         }
     }
@@ -111,9 +115,10 @@ impl Partners {
             return Sides::default();
         }
         let Endpoints { client, server } = ends;
-        let is_linked = self.links.iter().any(|(one, other)| *one == server || *other == server);
-        let up = is_linked || self.opens.get(&server.ip).is_some_and(|few| few.has_other(server));
-        let down = is_linked || self.serves.get(&client.ip).is_some_and(|few| few.has_other(server));
+        let up = self.links.iter().any(|(front, _)| *front == server)
+            || self.opens.get(&server.ip).is_some_and(|few| few.has_other(server));
+        let down = self.links.iter().any(|(_, back)| *back == server)
+            || self.serves.get(&client.ip).is_some_and(|few| few.has_other(server));
         let Some(trial) = self.trial_of(server) else {
             return Sides::default();
         };
@@ -121,14 +126,10 @@ impl Partners {
         Sides { up: up && may(trial.up), down: down && may(trial.down) }
     }
 
-    /// Whether `front` can be what led to `back`, by their ends. Where addresses do not tell the order (all on one machine, or
-    /// a proxy with an address on either side) it is so both ways.
+    /// Whether `front` can be what led to `back`, by their ends. On one machine, where all addresses are equal, it is so both
+    /// ways.
     pub(super) fn may_lead(&self, front: Endpoints, back: Endpoints) -> bool {
-        if front.server == back.server {
-            return false;
-        }
-        let follows = back.client.ip == front.server.ip;
-        follows || front.client.ip != back.server.ip && self.are_linked(front.server, back.server)
+        front.server != back.server && (back.client.ip == front.server.ip || self.links.contains(&(front.server, back.server)))
     }
 
     /// An exchange of this server found what it waited for, on the sides that are `true`.
@@ -172,10 +173,6 @@ impl Partners {
         let trial = Trial { up: Some(0), down: Some(0) };
         self.trials.insert(server, trial);
         Some(trial)
-    }
-
-    fn are_linked(&self, one: Endpoint, other: Endpoint) -> bool {
-        self.links.iter().any(|link| *link == (one, other) || *link == (other, one))
     }
 }
 

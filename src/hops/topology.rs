@@ -109,11 +109,6 @@ impl Topology {
         id
     }
 
-    /// The hop of an exchange whose own turn comes later, or has come.
-    pub fn place(&mut self, exchange: &Exchange) -> HopId {
-        self.find(exchange.endpoints.server).unwrap_or_else(|| self.hop_of(exchange.endpoints, transport_of(exchange)))
-    }
-
     /// Hears that a call was seen on both hops, which tells their order where addresses do not.
     pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
         if join.key != JoinKey::Target && hop != upstream && !self.joined.iter().any(|(have, _)| *have == hop) {

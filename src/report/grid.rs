@@ -4,7 +4,7 @@ use std::io;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::analysis::{Direction, OperationRow};
+use crate::analysis::{Direction, HeaderChanges, JoinRow, OperationRow};
 use crate::hops::{Hop, HopId};
 use crate::report::screen::{Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, span};
@@ -41,7 +41,52 @@ pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
         ]);
     }
     write(screen, &table)?;
-    hops.iter().try_for_each(|hop| crossed(screen, hop))
+    hops.iter().try_for_each(|hop| crossed(screen, hop))?;
+    screen.report.summary.joins.iter().try_for_each(|row| joins(screen, row))
+}
+
+/// What became of the calls behind the proxy, where the time went, and with `-v` what the proxy did to the heads.
+fn joins(screen: &mut Screen<'_, '_>, row: &JoinRow) -> io::Result<()> {
+    let (from, to) = (screen.clean(screen.report.hop(row.downstream)), screen.clean(screen.report.hop(row.upstream)));
+    let mut text = format!("{from} to {to}: {} joined", counted(row.joined, "call"));
+    let alone = [(row.unmatched_downstream, &from), (row.unmatched_upstream, &to)];
+    for (count, hop) in alone.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {} only on {hop}", number(count));
+    }
+    if row.resends > 0 {
+        text += &format!(", {} sent again by the proxy", number(row.resends));
+    }
+    let legs = [("client", row.latency.client_leg), ("inside the proxy", row.latency.proxy), ("store", row.latency.store_leg)];
+    let legs: Vec<String> =
+        legs.iter().filter_map(|(what, leg)| leg.map(|leg| format!("{what} {} / {}", span(leg.p50), span(leg.p99)))).collect();
+    if !legs.is_empty() {
+        text += &format!("; p50 / p99: {}", legs.join(", "));
+    }
+    screen.paragraph("  ", "    ", &text)?;
+    if !screen.style.verbose {
+        return Ok(());
+    }
+    for (what, changes) in [("requests", &row.request_headers), ("answers", &row.response_headers)] {
+        let text = header_changes(screen, changes);
+        if !text.is_empty() {
+            screen.paragraph("    ", "      ", &format!("{what}: {text}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn header_changes(screen: &Screen<'_, '_>, changes: &HeaderChanges) -> String {
+    const NAMES_MAX: usize = 8;
+    let HeaderChanges { added, dropped, changed, signed } = changes;
+    let kinds = [("added", added), ("dropped", dropped), ("changed", changed), ("signed among them", signed)];
+    let mut parts = Vec::new();
+    for (what, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let name = |(name, count): &(String, u64)| format!("{} ({})", screen.clean(name), number(*count));
+        let shown: Vec<String> = names.iter().take(NAMES_MAX).map(name).collect();
+        let more = if names.len() > NAMES_MAX { format!(" and {} more", names.len() - NAMES_MAX) } else { String::new() };
+        parts.push(format!("{what} {}{more}", shown.join(", ")));
+    }
+    parts.join("; ")
 }
 
 /// Encryption kinds that crossed a hop in clear.
@@ -142,7 +187,7 @@ fn distance(hops: &[Hop], from: HopId) -> usize {
     std::iter::successors(Some(from), |at| next(*at)).take(hops.len()).count()
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(WIDTH - 2).unwrap_or(u16::MAX)).set_header(header);
@@ -152,7 +197,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn right(table: &mut Table, columns: &[usize]) {
+pub(super) fn right(table: &mut Table, columns: &[usize]) {
     for column in columns {
         if let Some(column) = table.column_mut(*column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -160,7 +205,7 @@ fn right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-fn write(screen: &mut Screen<'_, '_>, table: &Table) -> io::Result<()> {
+pub(super) fn write(screen: &mut Screen<'_, '_>, table: &Table) -> io::Result<()> {
     for line in table.lines() {
         writeln!(screen.out, "  {}", line.trim_end())?;
     }

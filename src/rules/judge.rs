@@ -3,7 +3,7 @@
 use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::verdict::verdict;
-use crate::rules::{Context, Finding, Findings, Rule, Verdict, View, Watch, all};
+use crate::rules::{Context, Finding, Findings, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
 /// Which findings are wanted. The verdict rests on all rules in any case.
@@ -41,6 +41,13 @@ impl Judge {
     pub fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>) {
         for watch in &mut self.watches {
             watch.handle_call(call, context, &mut self.findings);
+        }
+    }
+
+    /// Tells the rules of a call that was seen on two hops.
+    pub fn handle_join(&mut self, joined: &Joined<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_join(joined, &mut self.findings);
         }
     }
 

@@ -18,7 +18,7 @@ pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, V
 pub use gaps::{FlowGaps, Gaps};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, ShutFlows, Twins, View, Watch};
+pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -49,6 +49,7 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    header_changed_between_hops
     unfinished_multipart_upload
     retry_storm
     error_response

@@ -8,15 +8,15 @@ use sha2::{Digest as _, Sha256};
 use crate::hops::{ClientId, HopId};
 use crate::rules::aggregate::{Distinct, PerClient, Row};
 use crate::rules::quote::counted;
-use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::sight::{Sight, Sights};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
 use crate::s3::Call;
 
 rule! {
     /// ## What it reports
     /// Requests in clear that carry a customer-provided encryption key (SSE-C): `x-amz-server-side-encryption-customer-key`,
     /// the key of a copy's source, or the same as a query parameter or form field. It counts the requests and the distinct keys,
-    /// and says how many of the requests the store accepted. A refused request leaks its key as well.
+    /// and says how many of the requests the store accepted, and over which hop. A refused request leaks its key as well.
     ///
     /// ## Why it matters
     /// The key opens every object that was written with it, and it was readable by anybody on the path. Behind a proxy that
@@ -45,6 +45,11 @@ struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
     /// Requests that the store answered with 2xx.
     accepted: u64,
+    /// Requests that were seen on the next hop as well, with their key: in clear, and inside TLS.
+    passed_in_clear: u64,
+    passed_in_tls: u64,
+    /// Where they were seen there.
+    upstream: Sights,
     /// Requests whose key is not 32 octets in base64, or whose MD5 header is of another key.
     malformed: u64,
     /// Requests that carry the key of a copy's source.
@@ -83,6 +88,19 @@ impl Watch for State {
         }
     }
 
+    fn handle_join(&mut self, joined: &Joined<'_>, _findings: &mut Findings) {
+        let has_key = |call: &Call<'_>| call.has_encryption_headers().0 && call.request_encryption().keys().next().is_some();
+        if !joined.downstream.exchange.transport.is_clear() || !has_key(joined.downstream) || !has_key(joined.upstream) {
+            return;
+        }
+        if let Some(row) = joined.client.and_then(|client| self.clients.row(client)) {
+            let is_clear = joined.upstream.exchange.transport.is_clear();
+            row.value.passed_in_clear += u64::from(is_clear);
+            row.value.passed_in_tls += u64::from(!is_clear);
+            row.value.upstream.add(Sight::of_both(joined.upstream.exchange));
+        }
+    }
+
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
         for (client, _) in self.clients.iter() {
             if let Some(finding) = self.render(client, view) {
@@ -114,6 +132,7 @@ impl State {
             .about("client", view.client_text(client))
             .about("keys", row.value.digests.count_text())
             .shown_by(row.sights.evidence())
+            .shown_by(row.value.upstream.evidence())
             .fixed_by(Fix::tls_on_the_front())
             .fixed_by(Fix::untested(
                 "the key is disclosed: with TLS in place copy the objects to a new key, then drop it",
@@ -141,7 +160,13 @@ fn message(row: &Row<Keys>, hop: HopId, view: &View<'_>) -> String {
     if keys.malformed > 0 {
         text += &format!(" {} sent a key that is not 32 octets or does not match its MD5.", keys.malformed);
     }
-    if let Some(upstream) = view.upstream_in_tls(hop) {
+    let upstream = view.hops.upstream(hop).map(|next| view.hop_name(next)).unwrap_or_default();
+    if keys.passed_in_clear > 0 {
+        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.passed_in_clear);
+    }
+    if keys.passed_in_tls > 0 {
+        text += &format!(" {} of them reached the store inside TLS over {upstream}: it saw nothing wrong.", keys.passed_in_tls);
+    } else if let Some(upstream) = view.upstream_in_tls(hop) {
         text += &format!(" The next hop, {}, is TLS: the store cannot see that the key crossed in clear.", view.hop_name(upstream));
     }
     text

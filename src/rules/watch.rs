@@ -11,11 +11,15 @@ use crate::s3::{Call, Encryption};
 
 /// A rule at work. Events come in capture order; every state is bounded.
 pub trait Watch: Send {
-    /// One S3 call that is no health check, joined over its hops where a twin was found.
+    /// One S3 call that is no health check.
     fn handle_call(&mut self, _call: &Call<'_>, _context: &Context<'_>, _findings: &mut Findings) {}
 
     /// One exchange that is odd or no S3 call. It comes before [`Watch::handle_call`] of the same exchange.
     fn handle_exchange(&mut self, _exchange: &Exchange, _hop: HopId, _view: &View<'_>, _findings: &mut Findings) {}
+
+    /// A call was found to be the same as one on the next hop. [`Watch::handle_call`] came before for either: when a partner
+    /// comes cannot be told, so that calls are judged without waiting for it.
+    fn handle_join(&mut self, _joined: &Joined<'_>, _findings: &mut Findings) {}
 
     /// The end of the capture: what is found is reported here, and here only.
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings);
@@ -32,8 +36,6 @@ pub struct Context<'a> {
     pub client: ClientId,
     /// Whether anybody on the path could read it.
     pub is_clear: bool,
-    /// The same call on the hops beside this one.
-    pub twins: Twins<'a>,
     /// Whether the request names any encryption.
     pub request_encrypted: bool,
     /// Whether the response names any encryption.
@@ -44,14 +46,20 @@ pub struct Context<'a> {
     pub told: &'a Encryption<'a>,
 }
 
-/// The same call on the hops beside its own, where it was joined.
-#[derive(Clone, Copy, Default)]
-pub struct Twins<'a> {
-    /// On the next hop towards the store.
-    pub upstream: Option<&'a Call<'a>>,
-    /// On the next hop towards the client.
-    pub downstream: Option<&'a Call<'a>>,
-    /// What the proxy did to the request on its way upstream.
+/// A call that was seen on two hops.
+#[derive(Clone, Copy)]
+pub struct Joined<'a> {
+    /// What else is known.
+    pub view: View<'a>,
+    /// The hop nearer the client.
+    pub hop: HopId,
+    /// Who sent it there.
+    pub client: Option<ClientId>,
+    /// The call on that hop.
+    pub downstream: &'a Call<'a>,
+    /// The call on the next hop towards the store.
+    pub upstream: &'a Call<'a>,
+    /// What the proxy did to the head of the request.
     pub request_changes: &'a [Change<'a>],
 }
 

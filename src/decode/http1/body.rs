@@ -228,6 +228,11 @@ pub(super) fn add(content: &[u8], reader: &mut Reader, body: &mut Body) {
     }
 }
 
+/// Octets that a body holds.
+pub(super) fn weight(body: &Body) -> usize {
+    body.kept.len() + body.trailers.text().len()
+}
+
 /// Starts to hash a body.
 pub(super) fn new_digest() -> Box<Context> {
     Box::new(Context::new(&ring::digest::SHA256))

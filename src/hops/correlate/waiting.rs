@@ -1,42 +1,34 @@
-//! The line of events that wait for their turn, by number.
+//! The exchanges that wait for partners, by number in order of arrival.
 
 use std::collections::VecDeque;
 
 use crate::hops::correlate::Join;
 use crate::hops::fingerprint::Keys;
 use crate::hops::partners::Sides;
-use crate::model::{Event, Exchange, ExchangeId, Timestamp};
+use crate::model::{Exchange, Timestamp};
 
-/// One event in the line.
+/// One exchange that waits.
 pub(super) struct Waiting {
-    pub(super) event: Event,
+    pub(super) exchange: Box<Exchange>,
     pub(super) arrived: Timestamp,
     /// By which it can be found; zeros where it need not be.
     pub(super) keys: Keys,
-    pub(super) bytes: usize,
     /// Where partners are possible.
     pub(super) sides: Sides,
-    pub(super) up: Option<Link>,
-    pub(super) down: Option<Link>,
-    /// Partners whose turn came first.
-    pub(super) kept_up: Option<Box<Exchange>>,
-    pub(super) kept_down: Option<Box<Exchange>>,
-    /// The name of the trace, where those nearer the client have left.
-    pub(super) root: Option<ExchangeId>,
+    pub(super) up: Option<(u64, Join)>,
+    pub(super) down: Option<(u64, Join)>,
+    /// Further sendings of the same request, which did not bring the answer.
+    pub(super) resends: Vec<u64>,
+    bytes: usize,
 }
 
-/// A partner.
-#[derive(Clone, Copy)]
-pub(super) struct Link {
-    pub(super) number: u64,
-    pub(super) join: Join,
-}
-
-/// Events in order, numbered from 0 over the whole run.
+/// What waits. Places of what has left stay empty until all before them have left too.
 #[derive(Default)]
 pub(super) struct Line {
-    events: VecDeque<Waiting>,
+    places: VecDeque<Option<Box<Waiting>>>,
+    /// The number of the first place.
     first: u64,
+    count: usize,
     bytes: usize,
 }
 
@@ -46,90 +38,74 @@ pub(super) enum Bucket {
     Many(VecDeque<u64>),
 }
 
+/// So many places stand for one exchange that may wait: most leave long before the oldest.
+const PLACES_PER_EXCHANGE: usize = 16;
+
 impl Waiting {
-    pub(super) fn exchange(&self) -> Option<&Exchange> {
-        match &self.event {
-            Event::Exchange(exchange) => Some(exchange),
-            _ => None,
-        }
+    /// Whether it has all partners it can have.
+    pub(super) const fn is_whole(&self) -> bool {
+        (self.up.is_some() || !self.sides.up) && (self.down.is_some() || !self.sides.down)
     }
 }
 
 impl Line {
-    pub(super) fn push(&mut self, event: Event, sides: Sides, arrived: Timestamp) -> u64 {
-        let bytes = bytes_of(&event);
+    pub(super) fn push(&mut self, exchange: Box<Exchange>, sides: Sides, arrived: Timestamp) -> u64 {
+        let bytes = bytes_of(&exchange);
         self.bytes += bytes;
-        self.events.push_back(Waiting {
-            event,
-            arrived,
-            keys: Keys::default(),
-            bytes,
-            sides,
-            up: None,
-            down: None,
-            kept_up: None,
-            kept_down: None,
-            root: None,
-        });
-        self.first + self.events.len() as u64 - 1
+        self.count += 1;
+        let (keys, resends) = (Keys::default(), Vec::new());
+        let waiting = Waiting { exchange, arrived, keys, sides, up: None, down: None, resends, bytes };
+        self.places.push_back(Some(Box::new(waiting)));
+        self.first + self.places.len() as u64 - 1
     }
 
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.events.pop_front()?;
-        self.first += 1;
+    /// Takes an exchange out.
+    pub(super) fn take(&mut self, number: u64) -> Option<Box<Waiting>> {
+        let waiting = self.places.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)?.take()?;
         self.bytes = self.bytes.saturating_sub(waiting.bytes);
+        self.count = self.count.saturating_sub(1);
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
         Some(waiting)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+    /// The one that waits longest. The first place is never empty.
+    pub(super) fn oldest(&self) -> Option<(u64, &Waiting)> {
+        Some((self.first, self.places.front()?.as_deref()?))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.events.len()
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The number of the event whose turn is next.
-    pub(super) fn first(&self) -> Option<u64> {
-        (!self.events.is_empty()).then_some(self.first)
+    /// Whether more waits than may.
+    pub(super) fn is_beyond(&self, exchanges_max: usize, bytes_max: usize) -> bool {
+        self.count > exchanges_max || self.bytes > bytes_max || self.places.len() > exchanges_max * PLACES_PER_EXCHANGE
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Waiting> {
-        self.events.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.places.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Waiting> {
-        self.events.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
-    }
-
-    pub(super) fn exchange(&self, number: u64) -> Option<&Exchange> {
-        self.get(number)?.exchange()
+        self.places.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)?.as_deref_mut()
     }
 
     /// Joins two exchanges.
     pub(super) fn link(&mut self, front: u64, back: u64, join: Join) {
         if let Some(waiting) = self.get_mut(front) {
-            waiting.up = Some(Link { number: back, join });
+            waiting.up = Some((back, join));
         }
-        self.link_resend(front, back, join);
+        if let Some(waiting) = self.get_mut(back) {
+            waiting.down = Some((front, join));
+        }
     }
 
     /// Joins `back` to `front`, which has its answer from another one.
     pub(super) fn link_resend(&mut self, front: u64, back: u64, join: Join) {
-        if let Some(waiting) = self.get_mut(back) {
-            waiting.down = Some(Link { number: front, join });
+        if let Some(waiting) = self.get_mut(front) {
+            waiting.resends.push(back);
         }
-    }
-
-    /// Counts what is kept for a partner.
-    pub(super) fn count_kept(&mut self, bytes: usize, link: Option<Link>) {
-        if let Some(waiting) = link.and_then(|link| self.get_mut(link.number)) {
-            waiting.bytes += bytes;
-            self.bytes += bytes;
+        if let Some(waiting) = self.get_mut(back) {
+            waiting.down = Some((front, join));
         }
     }
 }
@@ -151,13 +127,13 @@ impl Bucket {
         }
     }
 
-    /// Removes a number, which is the oldest; tells whether none is left.
+    /// Removes a number; tells whether none is left.
     pub(super) fn remove(&mut self, number: u64) -> bool {
         match self {
             Self::One(first) => *first == number,
             Self::Many(numbers) => {
-                if numbers.front() == Some(&number) {
-                    numbers.pop_front();
+                if let Ok(at) = numbers.binary_search(&number) {
+                    numbers.remove(at);
                 }
                 numbers.is_empty()
             }
@@ -165,15 +141,11 @@ impl Bucket {
     }
 }
 
-/// About how much memory an event holds.
-fn bytes_of(event: &Event) -> usize {
+/// About how much memory an exchange holds.
+fn bytes_of(exchange: &Exchange) -> usize {
     const FIELD_BYTES: usize = 20;
-    const EVENT_BYTES: usize = 256;
-    let Event::Exchange(exchange) = event else {
-        return EVENT_BYTES;
-    };
     let request = &exchange.request;
-    let own = size_of::<Exchange>() + EVENT_BYTES;
+    let own = size_of::<Exchange>() + size_of::<Waiting>();
     let asked = request.headers.text().len() + request.headers.len() * FIELD_BYTES + request.body.kept.capacity();
     let told = exchange.response().map_or(0, |response| {
         size_of_val(response)
