@@ -1,6 +1,6 @@
 //! No output holds a secret of the recorded lab runs. Which secrets there are is read from the runs themselves, with redaction
 //! switched off, so that a new capture brings its own.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -9,6 +9,8 @@ mod summary;
 mod tables;
 
 #[cfg(test)]
+mod hop_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod transcript;

@@ -6,7 +6,7 @@ use crate::convert::directions::Life;
 use crate::convert::finder::{Finder, PREFIX_BYTES};
 use crate::convert::forms::forms;
 use crate::convert::hidden::{Hidden, Oracle};
-use crate::convert::lines::{Line, Lines, name_end};
+use crate::convert::lines::{After, Line, Lines, name_end};
 use crate::convert::masks::{Masks, is_blotted};
 use crate::convert::scanner::Take;
 use crate::convert::{ConvertError, Masked};
@@ -91,11 +91,11 @@ impl Learner {
         }
     }
 
-    /// Masks what names tell in a line; tells whether the whole of it is secret.
-    fn line(&mut self, life: Life, line: Line<'_>) -> bool {
+    /// Masks what names tell in a line; tells what that means for the next one.
+    fn line(&mut self, life: Life, line: Line<'_>) -> After {
         let text = line.text.strip_suffix(b"\r").unwrap_or(line.text);
-        let mut all = false;
-        for (range, what) in self.secrets_in(text, line, &mut all) {
+        let mut after = After::Plain;
+        for (range, what) in self.secrets_in(text, line, &mut after) {
             let value = text.get(range.clone()).unwrap_or_default();
             if let Masked::Secret(kind) = what {
                 self.learn_value(kind, value, true);
@@ -103,22 +103,26 @@ impl Learner {
             let added = self.masks.add(life, line.offset + range.start as u64, range.len(), what);
             self.note(added);
         }
-        all
+        after
     }
 
-    fn secrets_in(&self, text: &[u8], line: Line<'_>, all: &mut bool) -> Vec<(Range<usize>, Masked)> {
+    fn secrets_in(&self, text: &[u8], line: Line<'_>, after: &mut After) -> Vec<(Range<usize>, Masked)> {
         let torn = |range: Range<usize>| vec![(range, Masked::TornLine)];
+        if line.after == After::Open && !is_start_line(text) {
+            return self.in_open_secret(text, after);
+        }
         match name_end(text) {
-            Some((0, b' ' | b'\t')) if line.after_secret => {
-                *all = true;
+            Some((0, b' ' | b'\t')) if line.after == After::Header => {
+                *after = After::Header;
                 torn(0..text.len())
             }
-            Some((end, b':')) if end > 0 => self.in_header(text, end, end + 1, line.is_torn, all),
+            Some((0, b'<' | b'{' | b'[' | b'"' | b' ' | b'\t')) => self.in_body_line(text, 0, after),
+            Some((end, b':')) if end > 0 => self.in_header(text, end, end + 1, line.is_torn, after),
             Some((end, b' ' | b'\t')) if end > 0 => {
                 let rest = text.get(end..).unwrap_or_default();
                 let spaces = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
                 if rest.get(spaces) == Some(&b':') {
-                    return self.in_header(text, end, end + spaces + 1, line.is_torn, all);
+                    return self.in_header(text, end, end + spaces + 1, line.is_torn, after);
                 }
                 self.in_start_line(text, end + spaces, line.is_torn)
             }
@@ -128,7 +132,47 @@ impl Learner {
         }
     }
 
-    fn in_header(&self, text: &[u8], name: usize, value: usize, is_torn: bool, all: &mut bool) -> Vec<(Range<usize>, Masked)> {
+    /// The rest of a secret whose beginning stands in a line before. Chunked coding may have cut it there.
+    fn in_open_secret(&self, text: &[u8], after: &mut After) -> Vec<(Range<usize>, Masked)> {
+        let is_chunk_size = text.len() <= CHUNK_SIZE_DIGITS_MAX && text.iter().all(u8::is_ascii_hexdigit);
+        let end = text.iter().position(|byte| matches!(byte, b'<' | b'"'));
+        if is_chunk_size || end.is_none() {
+            *after = After::Open;
+        }
+        if is_chunk_size {
+            return Vec::new();
+        }
+        let end = end.unwrap_or(text.len());
+        let mut secrets = vec![(0..end, Masked::TornLine)];
+        // The quote that ends it must not be taken for one that begins a name.
+        let rest = end + usize::from(text.get(end) == Some(&b'"'));
+        secrets.extend(self.in_body_line(text, rest, after));
+        secrets
+    }
+
+    /// The secrets in a line of a body from `start` on. The line may begin inside of an object.
+    fn in_body_line(&self, text: &[u8], start: usize, after: &mut After) -> Vec<(Range<usize>, Masked)> {
+        let rest = text.get(start..).unwrap_or_default();
+        let is_markup = rest.trim_ascii_start().starts_with(b"<");
+        let hidden = if is_markup {
+            self.oracle
+                .in_body(rest)
+                .into_iter()
+                .map(|hidden| (shift(hidden.range, start), Masked::Secret(hidden.kind)))
+                .collect()
+        } else {
+            let object = [b"{", rest].concat();
+            let inside = |range: Range<usize>| range.start + start - 1..range.end + start - 1;
+            let hidden = self.oracle.in_body(&object).into_iter().filter(|hidden| hidden.range.start > 0);
+            hidden.map(|hidden| (inside(hidden.range), Masked::Secret(hidden.kind))).collect::<Vec<_>>()
+        };
+        if hidden.iter().any(|(range, _)| range.end >= text.len()) {
+            *after = After::Open;
+        }
+        hidden
+    }
+
+    fn in_header(&self, text: &[u8], name: usize, value: usize, is_torn: bool, after: &mut After) -> Vec<(Range<usize>, Masked)> {
         let rest = text.get(value..).unwrap_or_default();
         let start = value + (rest.len() - rest.trim_ascii_start().len());
         let trimmed = text.get(start..).unwrap_or_default().trim_ascii_end();
@@ -138,7 +182,9 @@ impl Learner {
             return vec![(start..end, Masked::TornLine)];
         }
         let hidden = self.oracle.in_header(text.get(..name).unwrap_or_default(), trimmed);
-        *all = hidden.iter().any(|hidden| hidden.range.end == trimmed.len());
+        if hidden.iter().any(|hidden| hidden.range.end == trimmed.len()) {
+            *after = After::Header;
+        }
         hidden.into_iter().map(|hidden| (shift(hidden.range, start), Masked::Secret(hidden.kind))).collect()
     }
 
@@ -177,6 +223,10 @@ const fn shift(range: Range<usize>, by: usize) -> Range<usize> {
     range.start + by..range.end + by
 }
 
+fn is_start_line(text: &[u8]) -> bool {
+    text.starts_with(b"HTTP/1.") || text.ends_with(b" HTTP/1.1") || text.ends_with(b" HTTP/1.0")
+}
+
 /// `10000;chunk-signature=…`, in a body that the client signed in chunks.
 fn chunk_signature(text: &[u8]) -> Option<Range<usize>> {
     const NAME: &[u8] = b"chunk-signature=";
@@ -189,6 +239,8 @@ fn chunk_signature(text: &[u8]) -> Option<Range<usize>> {
 
 /// Shorter values are not looked for elsewhere.
 const SHORT_BYTES: usize = PREFIX_BYTES;
+/// The size of a chunk has few digits; longer numbers are text.
+const CHUNK_SIZE_DIGITS_MAX: usize = 8;
 const CONTEXT_BYTES: usize = 24;
 const CONTEXT_AFTER_BYTES: usize = 4;
 /// Longer values are masked by their place only.

@@ -8,8 +8,19 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
     mode: Mode,
     begun: bool,
-    /// Whether all of the line before was secret, so that its continuation is, too.
-    after_secret: bool,
+    after: After,
+}
+
+/// What the line before says of the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// A secret header ended it: a continuation of it is secret, too.
+    Header,
+    /// A secret in a body began in it and did not end.
+    Open,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -32,13 +43,12 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a [u8],
     /// Its start is missing.
     pub(super) is_torn: bool,
-    /// All of the line before was secret.
-    pub(super) after_secret: bool,
+    pub(super) after: After,
 }
 
 impl Lines {
-    /// Takes the next octets. `take` tells whether all of a line was secret.
-    pub(super) fn feed(&mut self, offset: u64, data: &[u8], take: &mut dyn FnMut(Line<'_>) -> bool) {
+    /// Takes the next octets. `take` tells what a line says of the next.
+    pub(super) fn feed(&mut self, offset: u64, data: &[u8], take: &mut dyn FnMut(Line<'_>) -> After) {
         if !self.begun {
             self.begun = true;
             if probe(data) == Probe::Yes {
@@ -63,7 +73,7 @@ impl Lines {
     }
 
     /// Octets are missing from here on.
-    pub(super) fn gap(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> bool) {
+    pub(super) fn gap(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> After) {
         if self.mode == Mode::Sealed {
             return;
         }
@@ -73,42 +83,54 @@ impl Lines {
         self.mode = Mode::Torn;
     }
 
-    fn extend(&mut self, offset: u64, piece: &[u8], is_end: bool, take: &mut dyn FnMut(Line<'_>) -> bool) {
+    fn extend(&mut self, offset: u64, piece: &[u8], is_end: bool, take: &mut dyn FnMut(Line<'_>) -> After) {
         let is_torn = self.mode == Mode::Torn;
         if self.buffer.is_empty() && is_end {
-            let line = Line { offset, text: piece, is_torn, after_secret: self.after_secret };
-            self.after_secret = self.may_matter(piece) && take(line);
+            let line = Line { offset, text: piece, is_torn, after: self.after };
+            self.after = if self.may_matter(piece) { take(line) } else { After::Plain };
             return;
         }
         self.buffer.extend_from_slice(piece);
         if !self.may_matter(&self.buffer) {
-            self.buffer.clear();
-            self.after_secret = false;
+            self.buffer = Vec::new();
+            self.after = After::Plain;
             self.mode = Mode::Skip;
-        } else if is_end || self.buffer.len() > LINE_BYTES_MAX {
+        } else if is_end {
             self.pass(offset + piece.len() as u64, take);
-            // What is left of a line that is too long is told as torn.
-            self.mode = Mode::Torn;
+        } else if self.buffer.len() > LINE_BYTES_MAX {
+            // What is left of a header that is too long is told as torn; what is left of a body is not.
+            let is_header = name_end(&self.buffer).is_some_and(|(end, _)| end > 0);
+            self.pass(offset + piece.len() as u64, take);
+            self.mode = if is_header || self.after == After::Open { Mode::Torn } else { Mode::Skip };
         }
     }
 
-    fn pass(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> bool) {
+    fn pass(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> After) {
         let offset = end.saturating_sub(self.buffer.len() as u64);
         let is_torn = self.mode == Mode::Torn;
-        let line = Line { offset, text: &self.buffer, is_torn, after_secret: self.after_secret };
-        self.after_secret = take(line);
+        let line = Line { offset, text: &self.buffer, is_torn, after: self.after };
+        self.after = take(line);
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BYTES_MAX);
     }
 
-    /// Whether a line, of which this may be the beginning only, can be of a head.
+    /// Whether a line, of which this may be the beginning only, can be of a head, or of a body that people write.
     fn may_matter(&self, line: &[u8]) -> bool {
+        if self.after == After::Open {
+            return true;
+        }
+        let is_text = || line.iter().take(NAME_BYTES_MAX).all(|byte| matches!(byte, b'\t' | b'\r' | b' '..=b'~' | 0x80..));
         if self.mode == Mode::Torn {
-            return line.iter().take(NAME_BYTES_MAX).all(|byte| matches!(byte, b'\t' | b'\r' | b' '..=b'~'));
+            return is_text();
         }
         match name_end(line) {
             None => line.len() < NAME_BYTES_MAX,
-            Some((0, byte)) => self.after_secret && matches!(byte, b' ' | b'\t'),
-            Some((_, byte)) => matches!(byte, b':' | b' ' | b'\t' | b';'),
+            Some((0, b'<' | b'{' | b'[' | b'"')) => is_text(),
+            Some((0, b' ' | b'\t')) => {
+                let first = line.trim_ascii_start().first();
+                self.after == After::Header || (first.is_none_or(|byte| matches!(byte, b'<' | b'{' | b'[' | b'"')) && is_text())
+            }
+            Some((end, byte)) => end > 0 && matches!(byte, b':' | b' ' | b'\t' | b';'),
         }
     }
 }
@@ -126,8 +148,10 @@ const fn is_token(byte: u8) -> bool {
 
 /// No name of a header that holds secrets is longer.
 const NAME_BYTES_MAX: usize = 128;
-/// As long as a head may be.
-const LINE_BYTES_MAX: usize = 256 << 10;
+/// Longer than a head may be, and than a listing is.
+const LINE_BYTES_MAX: usize = 1 << 20;
+/// Memory that a stream keeps between lines.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +164,7 @@ mod tests {
         for piece in pieces {
             let mut take = |line: Line<'_>| {
                 seen.push((line.offset, String::from_utf8_lossy(line.text).into_owned(), line.is_torn));
-                false
+                After::Plain
             };
             if *piece == b"<gap>" {
                 lines.gap(offset, &mut take);
@@ -157,7 +181,8 @@ mod tests {
         let text = b"GET / HTTP/1.1\r\nCookie: a=b\r\n\r\n\x00\x01:\x02\n{\"a\": 1}\n10;chunk-signature=ff\r\n";
         let whole = lines(&[text]);
         let shown: Vec<_> = whole.iter().map(|(offset, line, _)| (*offset, line.as_str())).collect();
-        assert_eq!(shown, [(0, "GET / HTTP/1.1\r"), (16, "Cookie: a=b\r"), (45, "10;chunk-signature=ff\r")]);
+        let expected = [(0, "GET / HTTP/1.1\r"), (16, "Cookie: a=b\r"), (36, "{\"a\": 1}"), (45, "10;chunk-signature=ff\r")];
+        assert_eq!(shown, expected);
         for cut in 1..text.len() {
             assert_eq!(lines(&[&text[..cut], &text[cut..]]), whole, "cut at {cut}");
         }

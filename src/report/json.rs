@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::analysis::{Latency, LossRow, TlsRow};
+use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
 use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
@@ -70,22 +70,35 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
                 count: row.count,
             })
             .collect(),
-        joins: summary
-            .joins
-            .iter()
-            .map(|row| JoinView {
-                downstream: hop(row.downstream),
-                upstream: hop(row.upstream),
-                joined: row.joined,
-                unmatched_downstream: row.unmatched_downstream,
-                unmatched_upstream: row.unmatched_upstream,
-                by: row.by.iter().copied().collect(),
-            })
-            .collect(),
+        joins: summary.joins.iter().map(|row| join(report, row)).collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
+    }
+}
+
+/// A pair of hops with what was joined over it.
+fn join(report: &Report<'_>, row: &JoinRow) -> JoinView {
+    JoinView {
+        downstream: report.hop(row.downstream).to_owned(),
+        upstream: report.hop(row.upstream).to_owned(),
+        joined: row.joined,
+        unmatched_downstream: row.unmatched_downstream,
+        unmatched_upstream: row.unmatched_upstream,
+        by: row.by.iter().copied().collect(),
+        confidence: row.confidence.iter().copied().collect(),
+        resends: row.resends,
+        retries: row.retries,
+        latency_ms: LegsView {
+            client_leg: row.latency.client_leg.as_ref().map(latency),
+            proxy: row.latency.proxy.as_ref().map(latency),
+            store_leg: row.latency.store_leg.as_ref().map(latency),
+        },
+        headers: BothHeadersView {
+            request: headers(report, &row.request_headers),
+            response: headers(report, &row.response_headers),
+        },
     }
 }
 
@@ -210,6 +223,32 @@ struct JoinView {
     unmatched_downstream: u64,
     unmatched_upstream: u64,
     by: BTreeMap<&'static str, u64>,
+    confidence: BTreeMap<&'static str, u64>,
+    resends: u64,
+    retries: u64,
+    latency_ms: LegsView,
+    headers: BothHeadersView,
+}
+
+#[derive(Serialize)]
+struct LegsView {
+    client_leg: Option<LatencyView>,
+    proxy: Option<LatencyView>,
+    store_leg: Option<LatencyView>,
+}
+
+#[derive(Serialize)]
+struct BothHeadersView {
+    request: HeadersView,
+    response: HeadersView,
+}
+
+#[derive(Serialize)]
+struct HeadersView {
+    added: Vec<(String, u64)>,
+    dropped: Vec<(String, u64)>,
+    changed: Vec<(String, u64)>,
+    signed: Vec<(String, u64)>,
 }
 
 #[derive(Serialize)]
@@ -335,6 +374,16 @@ fn latency(row: &Latency) -> LatencyView {
     // Microseconds are as fine as capture times deserve.
     let ms = |span: Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
     LatencyView { p50: ms(row.p50), p95: ms(row.p95), p99: ms(row.p99), max: ms(row.max) }
+}
+
+fn headers(report: &Report<'_>, changes: &HeaderChanges) -> HeadersView {
+    let named = |rows: &[(String, u64)]| rows.iter().map(|(name, count)| (report.clean(name), *count)).collect();
+    HeadersView {
+        added: named(&changes.added),
+        dropped: named(&changes.dropped),
+        changed: named(&changes.changed),
+        signed: named(&changes.signed),
+    }
 }
 
 fn loss(report: &Report<'_>, row: &LossRow) -> LossView {

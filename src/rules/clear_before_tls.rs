@@ -9,7 +9,7 @@ use crate::s3::Call;
 rule! {
     /// ## What it reports
     /// S3 calls in clear on a hop whose server goes on to the store by TLS. That the second hop is TLS can be seen without
-    /// opening it.
+    /// opening it; where it was opened, calls were seen on both, and the evidence names the frames of both.
     ///
     /// ## Why it matters
     /// The store sees only the TLS connection of the proxy. It accepts customer keys, and a policy that demands
@@ -26,7 +26,14 @@ rule! {
 #[derive(Default)]
 pub(super) struct State {
     /// By the hop's number; hops are few and bounded.
-    hops: Vec<Sights>,
+    hops: Vec<Row>,
+}
+
+#[derive(Default)]
+struct Row {
+    calls: Sights,
+    /// The same calls inside TLS on the next hop.
+    twins: Sights,
 }
 
 impl Watch for State {
@@ -36,40 +43,52 @@ impl Watch for State {
         }
         let index = context.hop.0 as usize;
         if index >= self.hops.len() {
-            self.hops.resize_with(index + 1, Sights::default);
+            self.hops.resize_with(index + 1, Row::default);
         }
-        if let Some(sights) = self.hops.get_mut(index) {
-            sights.add(Sight::of_request(call.exchange));
+        if let Some(row) = self.hops.get_mut(index) {
+            row.calls.add(Sight::of_request(call.exchange));
+            if let Some(twin) = context.twins.upstream.filter(|twin| !twin.exchange.transport.is_clear()) {
+                row.twins.add(Sight::of_request(twin.exchange));
+            }
         }
     }
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        for (hop, sights) in (0..).map(HopId).zip(&self.hops).filter(|(_, sights)| sights.count > 0) {
-            if let Some(finding) = render(hop, sights, view) {
+        for (hop, row) in (0..).map(HopId).zip(&self.hops).filter(|(_, row)| row.calls.count > 0) {
+            if let Some(finding) = render(hop, row, view) {
                 findings.report(finding);
             }
         }
     }
 }
 
-fn render(hop: HopId, sights: &Sights, view: &View<'_>) -> Option<Finding> {
+fn render(hop: HopId, row: &Row, view: &View<'_>) -> Option<Finding> {
     let about = view.hops.hop(hop)?;
     let upstream = view.hops.hop(view.hops.upstream(hop)?)?;
     if upstream.transport == HopTransport::Clear {
         return None;
     }
     let partly = if upstream.transport == HopTransport::Mixed { "partly " } else { "" };
+    let (count, joined) = (row.calls.count, row.twins.count);
+    let seen = match joined {
+        0 => String::new(),
+        _ if joined == count => " Each of them was seen on both hops.".to_owned(),
+        _ => format!(" {joined} of them were seen on both hops."),
+    };
     let message = format!(
-        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see it.",
-        counted(sights.count, "call", "calls"),
+        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see it.{seen}",
+        counted(count, "call", "calls"),
         about.name,
         upstream.name
     );
+    let confidence = if joined > 0 { Confidence::Certain } else { Confidence::Strong };
+    let mut evidence = row.calls.evidence();
+    evidence.extend(row.twins.evidence());
     let clients: Vec<String> = about.clients.iter().take(8).map(ToString::to_string).collect();
-    let finding = Finding::new(&RULE, Confidence::Strong, Some(hop), sights.count, message)
+    let finding = Finding::new(&RULE, confidence, Some(hop), count, message)
         .about("clients", list(&clients))
         .about("upstream", upstream.name.clone())
-        .shown_by(sights.evidence())
+        .shown_by(evidence)
         .fixed_by(Fix::tls_on_the_front())
         .fixed_by(Fix::untested("close the plain front, so that no client can use it by mistake", ""));
     Some(finding)

@@ -114,7 +114,7 @@ impl Code {
         let hop = view.clients.client(client)?.hop;
         let operations: Vec<String> =
             self.operations.iter().map(|(operation, count)| format!("{} ({count})", operation.name())).collect();
-        let code = if self.code.is_empty() { "no code".to_owned() } else { quote_text(&self.code) };
+        let code = if self.code.is_empty() { "without a code".to_owned() } else { quote_text(&self.code) };
         let who = if self.is_proxy { " The proxy answered, not the store: no backend was up." } else { "" };
         let message = format!(
             "{} on {} got {} {code}: {}.{who}",

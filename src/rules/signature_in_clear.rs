@@ -77,7 +77,7 @@ impl State {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
         let mut message = format!(
-            "{} in clear on {} ({writes} of them write) can be sent again until {until}.",
+            "{} in clear on {} ({writes} write) can be sent again until {until}.",
             counted(row.sights.count, "signed request", "signed requests"),
             view.hop_name(hop),
             until = row.value.until,

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::hops::{ClientId, HopId};
 use crate::rules::aggregate::{Distinct, PerClient, Row};
 use crate::rules::quote::counted;
-use crate::rules::sight::Sight;
+use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
 use crate::s3::Call;
 
@@ -16,7 +16,7 @@ rule! {
     /// ## What it reports
     /// Requests in clear that carry a customer-provided encryption key (SSE-C): `x-amz-server-side-encryption-customer-key`,
     /// the key of a copy's source, or the same as a query parameter or form field. It counts the requests and the distinct keys,
-    /// and says how many of the requests the store accepted. A refused request leaks its key as well.
+    /// and says how many of the requests the store accepted, and over which hop. A refused request leaks its key as well.
     ///
     /// ## Why it matters
     /// The key opens every object that was written with it, and it was readable by anybody on the path. Behind a proxy that
@@ -45,6 +45,11 @@ struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
     /// Requests that the store answered with 2xx.
     accepted: u64,
+    /// Requests that were seen on the next hop as well, by its transport: in clear, and inside TLS.
+    seen_in_clear: u64,
+    seen_in_tls: u64,
+    /// Where the store was seen to take the key on the next hop.
+    upstream: Sights,
     /// Requests whose key is not 32 octets in base64, or whose MD5 header is of another key.
     malformed: u64,
     /// Requests that carry the key of a copy's source.
@@ -67,6 +72,12 @@ impl Watch for State {
         };
         let keys = &mut row.value;
         keys.accepted += u64::from(call.is_success());
+        if let Some(twin) = context.twins.upstream {
+            let is_clear = twin.exchange.transport.is_clear();
+            keys.seen_in_clear += u64::from(is_clear);
+            keys.seen_in_tls += u64::from(!is_clear);
+            keys.upstream.add(Sight::of_both(twin.exchange));
+        }
         keys.copy_sources += u64::from(encryption.copy_source_key.is_some());
         keys.outside_headers += u64::from(encryption.from != crate::s3::Place::Header);
         let pairs = [
@@ -114,6 +125,7 @@ impl State {
             .about("client", view.client_text(client))
             .about("keys", row.value.digests.count_text())
             .shown_by(row.sights.evidence())
+            .shown_by(row.value.upstream.evidence())
             .fixed_by(Fix::tls_on_the_front())
             .fixed_by(Fix::untested(
                 "the key is disclosed: with TLS in place copy the objects to a new key, then drop it",
@@ -141,7 +153,16 @@ fn message(row: &Row<Keys>, hop: HopId, view: &View<'_>) -> String {
     if keys.malformed > 0 {
         text += &format!(" {} sent a key that is not 32 octets or does not match its MD5.", keys.malformed);
     }
-    if let Some(upstream) = view.upstream_in_tls(hop) {
+    let upstream = view.hops.upstream(hop).map(|next| view.hop_name(next)).unwrap_or_default();
+    if keys.seen_in_clear > 0 {
+        text += &format!(" {} of them went on in clear over {upstream} as well.", keys.seen_in_clear);
+    }
+    if keys.seen_in_tls > 0 {
+        text += &format!(
+            " The store saw {} of them inside TLS over {upstream}, so to the store nothing was wrong with them.",
+            keys.seen_in_tls
+        );
+    } else if let Some(upstream) = view.upstream_in_tls(hop) {
         text += &format!(" The next hop, {}, is TLS: the store cannot see that the key crossed in clear.", view.hop_name(upstream));
     }
     text

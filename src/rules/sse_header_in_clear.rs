@@ -87,7 +87,7 @@ impl State {
             (kinds.sse_s3, "SSE-S3"),
             (kinds.sse_kms, "SSE-KMS"),
             (kinds.customer, "SSE-C algorithm"),
-            (kinds.key_md5, "MD5 of a customer key"),
+            (kinds.key_md5, "customer key MD5"),
             (kinds.other, "bucket-key switch"),
         ];
         let words: Vec<String> =

@@ -32,14 +32,14 @@ pub(super) fn verdict(findings: &[Finding], view: &View<'_>) -> Verdict {
         // Among refusals the surest speaks; leaks and exposures are all certain, so the worst does.
         let chosen = if outcome == Outcome::RefusedBeforeTheWire { of(names) } else { first };
         if let Some(finding) = chosen {
-            let message = message(outcome, finding, findings, names);
+            let message = message(outcome, finding, findings, names, view);
             return Verdict { outcome, confidence: finding.confidence, message, rule: Some(finding.rule.name) };
         }
     }
     without_findings(view)
 }
 
-fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&str]) -> String {
+fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&str], view: &View<'_>) -> String {
     match outcome {
         Outcome::RefusedBeforeTheWire => {
             format!("A client refused to send a request. {}", finding.message)
@@ -49,8 +49,20 @@ fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&
             let more = if others > 1 { format!(" ({} in all)", counted(others as u64, "leak", "leaks")) } else { String::new() };
             format!("A secret crossed in clear{more}. {}", finding.message)
         }
+        _ if is_partial(view) => {
+            format!(
+                "No secret was seen in clear, but the view is incomplete, and other things crossed that should not. {}",
+                finding.message
+            )
+        }
         _ => format!("No secret crossed in clear, but other things did that should not. {}", finding.message),
     }
+}
+
+/// Whether what is missing of the streams may have held anything.
+const fn is_partial(view: &View<'_>) -> bool {
+    let seen = view.completeness;
+    seen.packets_dropped > 0 || seen.packets_truncated > 0 || seen.stream_bytes_missing > 0
 }
 
 /// Nothing crossed in clear that should not. That is clean only where there was something to judge.
@@ -81,9 +93,14 @@ fn without_findings(view: &View<'_>) -> Verdict {
         [] => (Confidence::Strong, String::new()),
         shut => (Confidence::Likely, format!(" Some connections of {} stayed shut and were not seen.", list(shut))),
     };
-    let message = format!(
-        "{} judged, and nothing crossed in clear that should not.{how}{unseen}",
-        counted(calls, "S3 call was", "S3 calls were")
-    );
+    let judged = counted(calls, "S3 call was", "S3 calls were");
+    if is_partial(view) {
+        let confidence = Confidence::Possible;
+        let message = format!(
+            "{judged} judged, and nothing was seen in clear that should not be. Parts of the capture are missing.{how}{unseen}"
+        );
+        return Verdict { outcome: Outcome::Clean, confidence, message, rule: None };
+    }
+    let message = format!("{judged} judged, and nothing crossed in clear that should not.{how}{unseen}");
     Verdict { outcome: Outcome::Clean, confidence, message, rule: None }
 }

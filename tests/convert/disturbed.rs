@@ -210,19 +210,44 @@ fn packets_that_cannot_be_read_are_emptied() {
     assert!(!contains(&output, b"never-seen-elsewhere"));
 }
 
-#[test]
-fn what_cannot_be_masked_is_refused() {
+/// An answer of a token service with a body in chunks.
+fn chunked(status: &str, kind: &str, chunks: &[&str]) -> Vec<u8> {
     let mut connection = Connection::open(40_002, 0, 1000, 1, 1);
     connection.client(b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n");
-    let (one, two) = SECRET.split_at(11);
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n<SecretAccessKey>12{one}\r\n\
-         2f\r\n{two}</SecretAccessKey>\r\n0\r\n\r\n"
-    );
-    connection.server(answer.as_bytes());
+    let body: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    connection.server(format!("HTTP/1.1 {status}\r\n{kind}Transfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n").as_bytes());
+    connection.client(b"GET /next HTTP/1.1\r\nHost: sts\r\n\r\n");
+    connection.server(b"HTTP/1.1 204 No Content\r\n\r\n");
     connection.close();
     let packets: Vec<_> = connection.sent.into_iter().map(|sent| (sent.at_nanos, sent.bytes)).collect();
-    let input = capture(&packets);
-    assert_eq!(read(&input).exchanges.len(), 1);
+    capture(&packets)
+}
+
+#[test]
+fn secrets_in_bodies_of_any_type_are_masked_also_where_chunks_cut_them() {
+    let (one, two) = SECRET.split_at(11);
+    for (from, to) in [("<a><SecretAccessKey>", "</SecretAccessKey></a>"), ("{\n  \"SecretAccessKey\" : \"", "\",\n \"b\": 1}")] {
+        for kind in ["", "Content-Type: application/octet-stream\r\n"] {
+            for chunks in [vec![format!("{from}{SECRET}{to}")], vec![format!("{from}{one}"), format!("{two}{to}")]] {
+                let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+                let input = chunked("200 OK", kind, &chunks);
+                let (output, _) = run(&input, &scrubbing()).unwrap();
+                assert_eq!(shown(&read(&input).exchanges), shown(&read(&output).exchanges), "{chunks:?}");
+                for piece in SECRET.as_bytes().windows(6) {
+                    assert!(!contains(&output, piece), "{chunks:?}: {}", String::from_utf8_lossy(&output));
+                }
+                assert!(contains(&output, b"SecretAccessKey") && contains(&output, to.as_bytes()), "{chunks:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_masked_is_refused() {
+    let input = chunked(
+        "403 Forbidden",
+        "Content-Type: text/xml\r\n",
+        &["<a><Secret", &format!("AccessKey>{}</SecretAccessKey></a>", "12"), "34"],
+    );
     assert!(matches!(run(&input, &scrubbing()), Err(ConvertError::NotFree { kind: "secret-key", .. })));
 }

@@ -1,14 +1,13 @@
 //! Replays inputs of the fuzz targets: the committed seeds, and what other projects collected, where it is at hand.
 
-#![expect(unreachable_pub, reason = "the fuzz package uses the checks as its own module")]
 #![allow(
-    clippy::indexing_slicing,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
-    clippy::type_complexity,
-    reason = "a check fails by panicking, and a test says what it skips"
+    reason = "a check that does not hold is to fail, a test that is skipped says so, and the fuzz package uses the checks too"
 )]
 
 use std::fs;

@@ -217,8 +217,11 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 512];
-            let count = stream.read(&mut asked).unwrap();
+            // The request may come in several pieces.
+            let (mut asked, mut count) = ([0; 512], 0);
+            while !asked[..count].ends_with(b"\r\n\r\n") {
+                count += stream.read(&mut asked[count..]).unwrap();
+            }
             for piece in pieces {
                 stream.write_all(piece).unwrap();
                 std::thread::sleep(Duration::from_millis(5));

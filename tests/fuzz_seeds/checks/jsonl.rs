@@ -28,12 +28,12 @@ fn copy(session: &[u8]) -> (Vec<u8>, u64) {
         records += 1;
         match record {
             Record::Source(source) => writer.write_record("source", &source).unwrap(),
+            Record::Flow(flow) => writer.write_flow(&flow.closed, flow.hop.as_deref(), &redactor).unwrap(),
             Record::Loss(loss) => writer.write_loss(&loss).unwrap(),
             Record::Exchange(recorded) => {
                 let call = Call::read(&recorded.exchange, &domains);
                 writer.write_exchange(&recorded.exchange, call.as_ref(), &recorded.hop, recorded.trace, &redactor).unwrap();
             }
-            Record::Flow(flow) => writer.write_flow(&flow.closed, flow.hop.as_deref(), &redactor).unwrap(),
             // What a run counted is written by reports only.
             Record::Summary(_) => records -= 1,
         }

@@ -65,10 +65,13 @@ fn check_prefixes(packet: &Packet<'_>, whole: &Dissected) {
     }
 }
 
+/// Where a fragment begins, what it holds, and where the datagram ends if it is the last.
+type Part = (usize, Vec<u8>, Option<usize>);
+
 /// Fragments in order of arrival; the first octet of those at one place counts.
 #[derive(Default)]
 struct Model {
-    open: HashMap<FragmentKey, Vec<(usize, Vec<u8>, Option<usize>)>>,
+    open: HashMap<FragmentKey, Vec<Part>>,
     order: Vec<FragmentKey>,
 }
 

@@ -1,0 +1,110 @@
+//! Signed headers that are not the same on both sides of a proxy.
+
+use crate::hops::{ChangeKind, HopId};
+use crate::rules::quote::{counted, quote};
+use crate::rules::sight::{Sight, Sights};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::s3::Call;
+
+rule! {
+    /// ## What it reports
+    /// Requests of which a header that the client signed has another value behind the proxy, or is gone. Both sides of the proxy
+    /// were seen and the requests joined. A proxy that signs anew is not reported: then the old signature covers nothing.
+    ///
+    /// ## Why it matters
+    /// The store computes the signature from what reaches it. If a signed header differs it answers 403
+    /// `SignatureDoesNotMatch`, and client and store both look right from where they stand. Where the store answered all the
+    /// same, it does not check signatures, or not this part.
+    ///
+    /// ## Example
+    /// nginx before the store without `proxy_set_header Host $http_host`: the client signs `Host: proxy:8080`, the store sees
+    /// its own name and refuses every request.
+    ///
+    /// ## What to do
+    /// Make the proxy pass the named header on as it came. For `Host`: keep the client's (MinIO Sidekick does; nginx with
+    /// `proxy_set_header Host $http_host`; HAProxy without `http-request set-header Host`).
+    "header-changed-between-hops" Warning since "0.1.0"
+}
+
+/// How many headers are told apart; further ones are not reported.
+const ROWS_MAX: usize = 256;
+
+#[derive(Default)]
+pub(super) struct State {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    hop: HopId,
+    /// In lower case.
+    name: Vec<u8>,
+    kind: ChangeKind,
+    here: Sights,
+    there: Sights,
+    refused: u64,
+}
+
+impl Watch for State {
+    fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
+        let Some(upstream) = context.twins.upstream else {
+            return;
+        };
+        for change in context.twins.request_changes.iter().filter(|change| change.signed) {
+            let Some((row, is_first)) = self.row(context.hop, change.name, change.kind) else { continue };
+            row.here.add(Sight::of_request(call.exchange));
+            row.there.add(Sight::of_both(upstream.exchange));
+            row.refused += u64::from(upstream.status() == Some(403));
+            if is_first {
+                let finding = render(row, &context.view);
+                findings.raise(finding);
+            }
+        }
+    }
+
+    fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
+        for row in &self.rows {
+            findings.report(render(row, view));
+        }
+    }
+}
+
+impl State {
+    fn row(&mut self, hop: HopId, name: &[u8], kind: ChangeKind) -> Option<(&mut Row, bool)> {
+        let is_same = |row: &Row| row.hop == hop && row.kind == kind && row.name.eq_ignore_ascii_case(name);
+        if let Some(at) = self.rows.iter().position(is_same) {
+            return self.rows.get_mut(at).map(|row| (row, false));
+        }
+        if self.rows.len() >= ROWS_MAX {
+            return None;
+        }
+        let name = name.to_ascii_lowercase();
+        self.rows.push(Row { hop, name, kind, here: Sights::default(), there: Sights::default(), refused: 0 });
+        self.rows.last_mut().map(|row| (row, true))
+    }
+}
+
+fn render(row: &Row, view: &View<'_>) -> Finding {
+    let name = quote(&row.name);
+    let what = match row.kind {
+        ChangeKind::Changed => "has another value behind the proxy",
+        ChangeKind::Dropped => "is gone behind the proxy",
+        ChangeKind::Added => "was added to by the proxy",
+    };
+    let upstream = view.hops.upstream(row.hop).map(|next| format!(", seen on {}", view.hop_name(next))).unwrap_or_default();
+    let came = match row.refused {
+        0 => "the store refused none of them for it, so it does not check that part".to_owned(),
+        refused => format!("the store answered 403 to {refused} of them"),
+    };
+    let message = format!(
+        "The header {name}, which the signature covers, {what} in {} from {}{upstream}; {came}.",
+        counted(row.here.count, "request", "requests"),
+        view.hop_name(row.hop),
+    );
+    let mut evidence = row.here.evidence();
+    evidence.extend(row.there.evidence());
+    Finding::new(&RULE, Confidence::Certain, Some(row.hop), row.here.count, message)
+        .about("header", name.clone())
+        .about("refused", row.refused.to_string())
+        .shown_by(evidence)
+        .fixed_by(Fix::untested(&format!("make the proxy pass on {name} as the client sent it"), ""))
+}
