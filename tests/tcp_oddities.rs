@@ -200,6 +200,21 @@ fn time_that_goes_backwards_or_beyond_all_bounds_loses_nothing() {
 }
 
 #[test]
+fn a_hole_that_nobody_acknowledged_does_not_wait_beyond_the_end_of_time() {
+    let mut talk = open();
+    // Behind a hole, so that it waits; the other side is seen and acknowledges nothing of it.
+    talk.packet(true, ACK, GET, 100);
+    talk.packet(false, ACK, b"", 0);
+    if let Some(last) = talk.sent.last_mut() {
+        last.at_nanos = i64::MAX;
+    }
+    // Without an end to waking, this does not return.
+    let seen = seen(&talk);
+    // The jump closes the flow as idle, and the packet behind it opens another.
+    assert_eq!(seen.closed.len(), 2);
+}
+
+#[test]
 fn data_in_the_first_packets_is_read() {
     let mut sent = vec![frame(true, 40_000, 1000, 0, SYN, GET)];
     sent.push(frame(false, 40_000, 9000, 1001 + GET.len() as u32, SYN | ACK, b""));
