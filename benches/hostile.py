@@ -81,7 +81,7 @@ def heads_without_end(count):
     start = b"GET / HTTP/1.1\r\n" + (b"X-Filler: " + b"a" * 1012 + b"\r\n") * 32
     for number in range(count):
         source = struct.pack(">I", 0x0A010000 + number // 50_000)
-        yield record(frame(ACK, start, source=source, port=10_000 + number % 50_000))
+        yield record(frame(SYN, start, source=source, port=10_000 + number % 50_000))
 
 
 def holes(size):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets, from nothing but this file. Inputs that once failed stand beside them, with a name that
-begins with `once-`; this script leaves those alone."""
+begins with `once-`, and sessions that hopwire wrote of these captures with `written-`; this script leaves those alone."""
 
 import gzip
 import pathlib

@@ -5,7 +5,7 @@
 mod support;
 
 use hopwire::decode::{Decoder, Limits};
-use hopwire::model::{Anomaly, Close, Event, Exchange, Frame, LinkType, Outcome, Packet, Protocol, Side, Timestamp};
+use hopwire::model::{Anomaly, Close, Event, Exchange, Frame, LinkType, LossReason, Outcome, Packet, Protocol, Side, Timestamp};
 use support::{ACK, Connection, FIN, RST, SYN, Seen, Sent, decode, frame};
 
 const URG: u8 = 32;
@@ -200,6 +200,21 @@ fn time_that_goes_backwards_or_beyond_all_bounds_loses_nothing() {
 }
 
 #[test]
+fn a_hole_that_nobody_acknowledged_does_not_wait_beyond_the_end_of_time() {
+    let mut talk = open();
+    // Behind a hole, so that it waits; the other side is seen and acknowledges nothing of it.
+    talk.packet(true, ACK, GET, 100);
+    talk.packet(false, ACK, b"", 0);
+    if let Some(last) = talk.sent.last_mut() {
+        last.at_nanos = i64::MAX;
+    }
+    // Without an end to waking, this does not return.
+    let seen = seen(&talk);
+    // The jump closes the flow as idle, and the packet behind it opens another.
+    assert_eq!(seen.closed.len(), 2);
+}
+
+#[test]
 fn data_in_the_first_packets_is_read() {
     let mut sent = vec![frame(true, 40_000, 1000, 0, SYN, GET)];
     sent.push(frame(false, 40_000, 9000, 1001 + GET.len() as u32, SYN | ACK, b""));
@@ -356,6 +371,57 @@ fn an_anomaly_before_the_first_octet_is_read_is_told_too() {
     let seen = seen(&talk);
     assert_eq!(only(&seen).request.target(), b"/b/key");
     assert!(only(&seen).anomalies.contains(&Anomaly::OverlapDiffers));
+}
+
+#[test]
+fn heads_in_many_flows_are_bounded_together_and_what_goes_is_told() {
+    let filler = [b"GET /b/key HTTP/1.1\r\nX-Filler: ".as_slice(), &[b'a'; 30_000]].concat();
+    let mut packets: Vec<Vec<u8>> = (0..100).map(|port| frame(true, 10_000 + port, 1000, 0, SYN, &filler)).collect();
+    packets.push(frame(true, 20_000, 1000, 0, SYN, GET));
+    let mut decoder = Decoder::new(Limits { content_bytes_max: 1 << 20, ..Limits::default() });
+    let (mut evicted, mut held, mut targets) = (0, 0, Vec::new());
+    for (ordinal, sent) in (1..).zip(timed(packets)) {
+        decoder.handle_packet(&Packet {
+            ordinal,
+            frame: Frame::new(0, ordinal),
+            at: Timestamp::from_nanos(sent.at_nanos),
+            link: LinkType(1),
+            bytes: &sent.bytes,
+            captured: sent.bytes.len() as u32,
+            original: sent.bytes.len() as u32,
+        });
+        while let Some(event) = decoder.poll() {
+            match event {
+                Event::Lost(loss) if loss.reason == LossReason::Evicted => (evicted, held) = (evicted + 1, held + loss.bytes),
+                Event::Exchange(exchange) => targets.push(exchange.request.target().to_vec()),
+                _ => {}
+            }
+        }
+    }
+    // 34 heads fit into a MiB; the others went, each with the request as far as it was known.
+    assert_eq!((evicted, targets.len()), (66, 66));
+    assert_eq!(held, 66 * filler.len() as u64);
+    assert!(targets.iter().all(|target| target == b"/b/key"));
+}
+
+#[test]
+fn what_ended_weighs_nothing() {
+    let mut packets = Vec::new();
+    for port in 0..50 {
+        let mut talk = Connection::open(10_000 + port, i64::from(port) * 1_000_000, 1448, 7, 9);
+        for _ in 0..40 {
+            talk.client(
+                &[b"POST /b/k HTTP/1.1\r\nContent-Type: text/xml\r\nContent-Length: 3000\r\n\r\n".as_slice(), &[b'x'; 3000]]
+                    .concat(),
+            );
+            talk.server(OK);
+        }
+        packets.append(&mut talk.sent);
+    }
+    // Fifty open connections and two thousand exchanges in half the room of what passed through at once.
+    let seen = decode(&packets, Limits { content_bytes_max: 16 << 10, ..Limits::default() });
+    assert_eq!((seen.exchanges.len(), seen.closed.len()), (2000, 50));
+    assert!(seen.exchanges.iter().all(Exchange::is_complete));
 }
 
 fn timed(packets: Vec<Vec<u8>>) -> Vec<Sent> {

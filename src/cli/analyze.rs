@@ -8,12 +8,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::analysis::{Analysis, DeclaredHop, Options, Summary};
 use crate::cli::Outcome as Ended;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
 use crate::cli::output::{self, Output};
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::cli::progress::Progress;
 use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
+use crate::decode::tls::KeyLog;
 use crate::model::Secret;
 use crate::report::{Format, Recorder, Report, Style, render};
 use crate::rules::{Completeness, Outcome};
@@ -180,7 +181,21 @@ impl Judging {
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {
-        self.keylog.iter().map(|path| inputs::read_whole(path, "key log").map(Secret::new)).collect()
+        let mut secrets = Vec::with_capacity(self.keylog.len());
+        for path in &self.keylog {
+            let secret = Secret::new(inputs::read_whole(path, "key log")?);
+            let lines = KeyLog::new().add(&secret);
+            if lines.understood == 0 {
+                say(format_args!(
+                    "warning: no line of the key log {path} holds a TLS secret\n\
+                     help: a key log has lines such as CLIENT_RANDOM … (SSLKEYLOGFILE); a private key is none"
+                ));
+            } else if lines.not_understood > 0 {
+                say(format_args!("warning: {} lines of the key log {path} were not understood", lines.not_understood));
+            }
+            secrets.push(secret);
+        }
+        Ok(secrets)
     }
 
     fn redactor(&self) -> Result<Redactor, Failure> {

@@ -181,6 +181,15 @@ impl Content {
         false
     }
 
+    /// Octets that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Silent => 0,
+            Self::Clear(text) => text.held_bytes(),
+            Self::Sealed(sealed) => sealed.tls.held_bytes() + sealed.inner.text.held_bytes(),
+        }
+    }
+
     /// How many of the next octets of a side need not be given.
     pub(super) fn skippable(&self, from: Side) -> u64 {
         match self {
@@ -342,6 +351,13 @@ impl Text {
             Self::Search(search) if search.http2 || search.tries >= TRIES_MAX => u64::MAX,
             Self::Search(_) => 0,
             Self::Http(http) => http.skippable(from),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Search(search) => search.pieces_bytes,
+            Self::Http(http) => http.held_bytes(),
         }
     }
 

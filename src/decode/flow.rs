@@ -67,6 +67,8 @@ pub(super) struct Flow {
     untold: bool,
     first_gap: Option<Frame>,
     content: Content,
+    /// Octets that the content held when it was last weighed.
+    pub(super) content_bytes: usize,
     /// When a hole may be given up; `None` while nothing waits.
     pub(super) wake: Option<Timestamp>,
     /// When the flow may be closed; set by RST or both FINs.
@@ -97,6 +99,7 @@ impl Flow {
             untold: false,
             first_gap: None,
             content: Content::Silent,
+            content_bytes: 0,
             wake: None,
             closing: None,
         }
@@ -117,6 +120,11 @@ impl Flow {
     pub(super) const fn held_bytes(&self) -> usize {
         let [a, b] = &self.streams;
         a.held_bytes() + b.held_bytes()
+    }
+
+    /// Looks again how much the content holds; gives what that was before.
+    pub(super) fn weigh(&mut self) -> usize {
+        std::mem::replace(&mut self.content_bytes, self.content.held_bytes())
     }
 
     /// When its last packet came.

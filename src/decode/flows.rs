@@ -40,6 +40,7 @@ pub struct Flows {
     closing: VecDeque<(Timestamp, u32, FlowId)>,
     idle: VecDeque<(Timestamp, u32, FlowId)>,
     held_bytes: usize,
+    content_bytes: usize,
     now: Timestamp,
     keylog: KeyLog,
     sessions: Sessions,
@@ -66,6 +67,7 @@ impl Flows {
             closing: VecDeque::new(),
             idle: VecDeque::new(),
             held_bytes: 0,
+            content_bytes: 0,
             now: Timestamp::from_nanos(i64::MIN),
             events: Vec::new(),
         }
@@ -214,8 +216,15 @@ impl Flows {
         {
             self.closing.push_back((closing, slot, id));
         }
+        if incoming.segment.payload_length > 0 {
+            let before = flow.weigh();
+            self.content_bytes = (self.content_bytes + flow.content_bytes).saturating_sub(before);
+        }
         if self.held_bytes > self.limits.pending_bytes_max {
             self.relieve(ordinal);
+        }
+        while self.content_bytes > self.limits.content_bytes_max && !self.by_ends.is_empty() {
+            self.evict(ordinal);
         }
         taken
     }
@@ -240,6 +249,8 @@ impl Flows {
         };
         flow.handle_wake(now, &mut around);
         self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+        let before = flow.weigh();
+        self.content_bytes = (self.content_bytes + flow.content_bytes).saturating_sub(before);
         // At the end of time there is no later to wake at.
         flow.wake = flow.wake.filter(|wake| *wake > now);
         self.waking.extend(flow.wake.map(|wake| (wake, slot, id)));
@@ -265,12 +276,14 @@ impl Flows {
                 };
                 flow.handle_wake(far, &mut around);
                 self.held_bytes = (self.held_bytes + flow.held_bytes()).saturating_sub(before);
+                let before = flow.weigh();
+                self.content_bytes = (self.content_bytes + flow.content_bytes).saturating_sub(before);
                 flow.wake = None;
             }
         }
     }
 
-    /// The table is full: the flow that is idle for longest goes.
+    /// The table is full, or the flows hold too much: the flow that is idle for longest goes.
     fn evict(&mut self, ordinal: u64) {
         for _ in 0..self.idle.len() {
             let Some((queued, slot, id)) = self.idle.pop_front() else { return };
@@ -283,7 +296,7 @@ impl Flows {
             let loss = Loss {
                 reason: LossReason::Evicted,
                 flow: Some(id),
-                bytes: flow.held_bytes() as u64,
+                bytes: (flow.held_bytes() + flow.content_bytes) as u64,
                 stamp: Stamp { at: flow.last(), ..Stamp::default() },
             };
             self.events.push((ordinal, Event::Lost(loss)));
@@ -298,6 +311,7 @@ impl Flows {
     fn close(&mut self, slot: u32, ordinal: u64) {
         let Some(mut flow) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.held_bytes = self.held_bytes.saturating_sub(flow.held_bytes());
+        self.content_bytes = self.content_bytes.saturating_sub(flow.content_bytes);
         let events = &mut self.events;
         let mut around = Surroundings {
             limits: &self.limits,

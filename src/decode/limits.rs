@@ -9,6 +9,9 @@ pub struct Limits {
     pub flows_max: usize,
     /// Octets held in all flows together while they wait for a missing segment.
     pub pending_bytes_max: usize,
+    /// Octets held in all flows together of heads, kept bodies and TLS records, of exchanges in progress. Beyond it the flow
+    /// idle for longest is evicted.
+    pub content_bytes_max: usize,
     /// Octets held in one direction of a flow while they wait for a missing segment.
     pub pending_bytes_per_stream_max: usize,
     /// Segments held in one direction of a flow.
@@ -47,6 +50,7 @@ impl Limits {
         Self {
             flows_max: (bytes / 2 / FLOW_BYTES).clamp(1024, 1 << 24),
             pending_bytes_max: (bytes / 8).max(default.pending_bytes_per_stream_max),
+            content_bytes_max: bytes / 8,
             ..default
         }
     }
@@ -60,6 +64,7 @@ impl Default for Limits {
         Self {
             flows_max: 3 << 16,
             pending_bytes_max: 24 << 20,
+            content_bytes_max: 64 << 20,
             pending_bytes_per_stream_max: 1 << 20,
             pending_segments_per_stream_max: 4096,
             reorder_window: Duration::from_millis(500),

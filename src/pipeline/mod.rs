@@ -102,6 +102,7 @@ fn share_of(limits: &Limits) -> Limits {
     Limits {
         flows_max: (limits.flows_max / SHARDS).max(1),
         pending_bytes_max: (limits.pending_bytes_max / SHARDS).max(limits.pending_bytes_per_stream_max),
+        content_bytes_max: limits.content_bytes_max / SHARDS,
         ..limits.clone()
     }
 }

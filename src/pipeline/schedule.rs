@@ -24,6 +24,8 @@ struct State {
     /// The number of the oldest batch in the ring.
     oldest: u64,
     slots_max: usize,
+    /// Workers that wait for something to do: only then is anybody woken, since each call costs more than a small task.
+    waiting: usize,
     spare: Vec<Job>,
     reading: bool,
     judging: bool,
@@ -67,7 +69,8 @@ impl<'a, 'j> Schedule<'a, 'j> {
         let state = State {
             ring: std::collections::VecDeque::new(),
             oldest: 0,
-            slots_max: 2 * threads + 1,
+            slots_max: 4 * threads + 1,
+            waiting: 0,
             spare: Vec::new(),
             reading: false,
             judging: false,
@@ -94,9 +97,15 @@ impl<'a, 'j> Schedule<'a, 'j> {
         let mut state = lock(&self.state);
         loop {
             let Some(task) = state.next_task() else {
+                state.waiting += 1;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.waiting -= 1;
                 continue;
             };
+            // Who takes a task wakes another worker if there is a second one to do.
+            if state.waiting > 0 && state.has_task() {
+                self.changed.notify_one();
+            }
             drop(state);
             match task {
                 Task::Finish => {
@@ -113,7 +122,6 @@ impl<'a, 'j> Schedule<'a, 'j> {
                 }
                 Task::Read(number, job) => self.read(number, job),
             }
-            self.changed.notify_all();
             state = lock(&self.state);
         }
     }
@@ -156,8 +164,10 @@ impl<'a, 'j> Schedule<'a, 'j> {
                     state.failure = Some(error);
                 }
             }
+            if state.waiting > 0 && state.has_task() {
+                self.changed.notify_one();
+            }
         }
-        self.changed.notify_all();
         job.dissect(self.nesting_max);
         let mut state = lock(&self.state);
         state.last_ordinal = state.last_ordinal.max(job.last_ordinal);
@@ -195,6 +205,14 @@ impl State {
         (self.ended && self.ring.is_empty() && !self.reading).then_some(Task::Finish)
     }
 
+    /// Whether there is a task for another worker.
+    fn has_task(&self) -> bool {
+        let is_judged_next = !self.judging && matches!(self.ring.front(), Some(Slot::Open(_, SHARDS)));
+        let may_read = !self.reading && !self.ended && self.ring.len() < self.slots_max;
+        let is_over = self.ended && self.ring.is_empty() && !self.reading;
+        is_judged_next || may_read || is_over || (0..SHARDS).any(|shard| self.open_job(shard).is_some())
+    }
+
     fn finished_job(&mut self) -> Option<Arc<Job>> {
         if self.judging {
             return None;
@@ -210,15 +228,19 @@ impl State {
     }
 
     fn shard_job(&mut self, shard: usize) -> Option<Arc<Job>> {
-        let (busy, next) = (self.shard_busy.get_mut(shard)?, *self.shard_next.get(shard)?);
-        if *busy {
+        let job = Arc::clone(self.open_job(shard)?);
+        *self.shard_busy.get_mut(shard)? = true;
+        Some(job)
+    }
+
+    /// The batch that a shard can go on with, where no worker is at it.
+    fn open_job(&self, shard: usize) -> Option<&Arc<Job>> {
+        if *self.shard_busy.get(shard)? {
             return None;
         }
-        match self.ring.get(usize::try_from(next.checked_sub(self.oldest)?).ok()?) {
-            Some(Slot::Open(job, _)) => {
-                *busy = true;
-                Some(Arc::clone(job))
-            }
+        let index = self.shard_next.get(shard)?.checked_sub(self.oldest)?;
+        match self.ring.get(usize::try_from(index).ok()?) {
+            Some(Slot::Open(job, _)) => Some(job),
             _ => None,
         }
     }

@@ -187,7 +187,7 @@ fn distance(hops: &[Hop], from: HopId) -> usize {
     std::iter::successors(Some(from), |at| next(*at)).take(hops.len()).count()
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(WIDTH - 2).unwrap_or(u16::MAX)).set_header(header);
@@ -197,7 +197,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn right(table: &mut Table, columns: &[usize]) {
+pub(super) fn right(table: &mut Table, columns: &[usize]) {
     for column in columns {
         if let Some(column) = table.column_mut(*column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -205,7 +205,7 @@ fn right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-fn write(screen: &mut Screen<'_, '_>, table: &Table) -> io::Result<()> {
+pub(super) fn write(screen: &mut Screen<'_, '_>, table: &Table) -> io::Result<()> {
     for line in table.lines() {
         writeln!(screen.out, "  {}", line.trim_end())?;
     }

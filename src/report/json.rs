@@ -78,6 +78,30 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
     }
 }
 
+/// A pair of hops with what was joined over it.
+fn join(report: &Report<'_>, row: &JoinRow) -> JoinView {
+    JoinView {
+        downstream: report.hop(row.downstream).to_owned(),
+        upstream: report.hop(row.upstream).to_owned(),
+        joined: row.joined,
+        unmatched_downstream: row.unmatched_downstream,
+        unmatched_upstream: row.unmatched_upstream,
+        by: row.by.iter().copied().collect(),
+        confidence: row.confidence.iter().copied().collect(),
+        resends: row.resends,
+        retries: row.retries,
+        latency_ms: LegsView {
+            client_leg: row.latency.client_leg.as_ref().map(latency),
+            proxy: row.latency.proxy.as_ref().map(latency),
+            store_leg: row.latency.store_leg.as_ref().map(latency),
+        },
+        headers: BothHeadersView {
+            request: headers(report, &row.request_headers),
+            response: headers(report, &row.response_headers),
+        },
+    }
+}
+
 /// A finding as it stands in the report and in a line of a session.
 pub fn finding(report: &Report<'_>, finding: &Finding) -> impl Serialize + use<> {
     FindingView {

@@ -4,6 +4,7 @@ mod brief;
 mod findings;
 mod grid;
 mod html;
+mod joins;
 pub mod json;
 mod junit;
 mod markup;

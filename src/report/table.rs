@@ -7,7 +7,7 @@ use crate::model::Untrusted;
 use crate::report::brief::{gist, one_line, sentences, shorten};
 use crate::report::screen::{Colour, Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, wrap};
-use crate::report::{Report, Style, findings, grid};
+use crate::report::{Report, Style, findings, grid, joins};
 use crate::rules::{Completeness, Finding, Fix, Outcome};
 
 /// Writes the report.
@@ -16,6 +16,7 @@ pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> 
     head(&mut screen)?;
     verdict(&mut screen)?;
     grid::hops(&mut screen)?;
+    joins::render(&mut screen)?;
     findings::list(&mut screen)?;
     grid::operations(&mut screen)?;
     completeness(&mut screen)

@@ -133,8 +133,8 @@ impl<'x> Auth<'x> {
             b"AWS4-ECDSA-P256-SHA256" => Some(Self::of_sigv4_fields(Scheme::SigV4a, rest)),
             b"AWS" => {
                 let mut auth = Self::empty(Scheme::SigV2);
-                // No access key holds a colon; what stands for a signature that was redacted does.
-                if let Some(at) = memchr::memchr(b':', rest) {
+                // No access key holds a colon or a bracket; what stands for a signature that was redacted does.
+                if let Some(at) = memchr::memchr2(b':', b'[', rest).filter(|at| rest.get(*at) == Some(&b':')) {
                     auth.access_key = rest.get(..at).and_then(some_text);
                     auth.signature = rest.get(at + 1..).map(Cow::Borrowed);
                 }
@@ -151,9 +151,9 @@ impl<'x> Auth<'x> {
         for field in fields.split(|byte| *byte == b',') {
             let field = field.trim_ascii();
             if let Some(credential) = field.strip_prefix(b"Credential=") {
-                auth.set_credential(Cow::Borrowed(credential));
+                auth.set_credential(Cow::Borrowed(value_alone(credential)));
             } else if let Some(names) = field.strip_prefix(b"SignedHeaders=") {
-                auth.signed_headers = Some(Cow::Borrowed(names));
+                auth.signed_headers = Some(Cow::Borrowed(value_alone(names)));
             } else if let Some(signature) = field.strip_prefix(b"Signature=") {
                 auth.signature = Some(Cow::Borrowed(signature));
             }
@@ -269,6 +269,13 @@ fn parse_seconds(digits: &[u8]) -> Option<Duration> {
     std::str::from_utf8(digits).ok()?.parse().ok().map(Duration::from_secs)
 }
 
+/// A value up to what cannot be part of it. Without its comma the next field would be taken for a part of this one, and a
+/// signature be shown with the names of headers.
+fn value_alone(value: &[u8]) -> &[u8] {
+    let end = memchr::memchr3(b' ', b'\t', b'=', value).unwrap_or(value.len());
+    value.get(..end).unwrap_or(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +286,14 @@ mod tests {
             all.append(name.as_bytes(), value.as_bytes());
         }
         show(&Auth::read(&all, Query::new(query.as_bytes()), None, false))
+    }
+
+    #[test]
+    fn a_lost_comma_does_not_make_a_signature_part_of_another_field() {
+        for field in ["SignedHeaders=host Signature=feed", "SignedHeaders=host\tSignature=feed", "Credential=a Signature=feed"] {
+            let shown = read(&[("Authorization", &format!("AWS4-HMAC-SHA256 {field}"))], "");
+            assert!(!shown.contains("feed"), "{shown}");
+        }
     }
 
     fn show(auth: &Auth<'_>) -> String {

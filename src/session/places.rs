@@ -183,7 +183,9 @@ fn in_authorization(value: &[u8], places: &mut Vec<Place>) {
         return;
     }
     if word.eq_ignore_ascii_case(b"AWS") {
-        let colon = value.get(rest..).and_then(|tail| memchr::memchr(b':', tail)).map_or(rest, |at| rest + at + 1);
+        let tail = value.get(rest..).unwrap_or_default();
+        // Without a key in front of it a placeholder stands alone, and its own colons part nothing.
+        let colon = memchr::memchr(b':', tail).filter(|_| !tail.starts_with(b"[redacted:")).map_or(rest, |at| rest + at + 1);
         places.push(Place { range: colon..value.len(), kind: Kind::Signature });
         return;
     }

@@ -82,6 +82,7 @@ impl Connection {
             self.give_up_oldest();
         }
         self.client.gap = false;
+        self.weight += request.headers.text().len();
         self.pending.push_back(Box::new(Pending { request, notes, start, ..Pending::default() }));
         self.begin_body(Side::Client, framing, keep, extent);
     }
@@ -138,6 +139,7 @@ impl Connection {
             self.tunnel = true;
         }
         if let Some(pending) = self.pending.get_mut(at) {
+            self.weight += response.headers.text().len();
             pending.response = Some(Box::new(response));
             pending.notes.merge(notes);
         }

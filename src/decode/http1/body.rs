@@ -104,6 +104,9 @@ const MISSING_MAX: usize = 1024;
 
 fn add_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
     let full = ranges.len() >= MISSING_MAX;
+    if range.is_empty() {
+        return;
+    }
     match ranges.last_mut() {
         Some(last) if last.end == range.start || full => last.end = range.end,
         _ => ranges.push(range),
@@ -223,6 +226,11 @@ pub(super) fn add(content: &[u8], reader: &mut Reader, body: &mut Body) {
     if let Some(digest) = &mut reader.digest {
         digest.update(content);
     }
+}
+
+/// Octets that a body holds.
+pub(super) fn weight(body: &Body) -> usize {
+    body.kept.len() + body.trailers.text().len()
 }
 
 /// Starts to hash a body.

@@ -31,6 +31,8 @@ pub struct Connection {
     /// Anomalies that came while no exchange was in progress.
     pub(super) carried: Notes,
     emitted: u32,
+    /// Octets of heads, and of what was kept of ended bodies, in the exchanges in progress.
+    pub(super) weight: usize,
     /// Requests given up because too many waited: their answers may still come.
     pub(super) given_up: u32,
     /// How the first side to end it ended.
@@ -81,6 +83,7 @@ impl Connection {
             losses: Losses::default(),
             carried: Notes::default(),
             emitted: 0,
+            weight: 0,
             given_up: 0,
             end: None,
             pipelines: false,
@@ -157,9 +160,23 @@ impl Connection {
         }
     }
 
+    /// Octets that it holds: of the exchanges in progress, and of what waits for the rest of its line or head.
+    pub fn held_bytes(&self) -> usize {
+        let gathered = |reader: &Reader| reader.gather.as_ref().map_or(0, |gather| gather.text.len());
+        let request = self.pending.back().filter(|pending| !pending.request_ended);
+        let response = self.pending.front().filter(|pending| !pending.response_ended);
+        let response = response.and_then(|pending| pending.response.as_deref());
+        self.weight
+            + gathered(&self.client)
+            + gathered(&self.server)
+            + request.map_or(0, |pending| body::weight(&pending.request.body))
+            + response.map_or(0, |response| body::weight(&response.body))
+    }
+
     /// The next exchange of which nothing more can come.
     pub fn poll(&mut self) -> Option<Exchange> {
         let pending = *self.done.pop_front()?;
+        self.weight = self.weight.saturating_sub(pending.weight());
         self.emitted = self.emitted.saturating_add(1);
         let outcome = match pending.response {
             Some(response) => Outcome::Answered(response),
@@ -284,9 +301,11 @@ impl Connection {
         let (reader, pending) = self.split(from);
         let digest = reader.digest.take();
         (reader.state, reader.keep_left, reader.body_fresh) = (State::Start, 0, false);
+        let mut weight = 0;
         if let Some(pending) = pending {
             if let Some(message) = pending.message(from) {
                 message.body.complete = complete;
+                weight = body::weight(message.body);
                 if !complete {
                     *message.end = None;
                 } else if let Some(digest) = digest {
@@ -298,6 +317,7 @@ impl Connection {
                 Side::Server => pending.response_ended = true,
             }
         }
+        self.weight += weight;
         self.advance();
     }
 

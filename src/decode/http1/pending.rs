@@ -1,7 +1,8 @@
 //! An exchange in the making.
 
+use crate::decode::http1::body::weight;
 use crate::decode::http1::notes::Notes;
-use crate::model::{Body, Frames, Interim, Request, Response, Side, Stamp, Timestamp};
+use crate::model::{Body, Frames, Headers, Interim, Request, Response, Side, Stamp, Timestamp};
 
 /// A request (empty where only its response was seen) with what is known of its answer so far.
 #[derive(Default)]
@@ -54,6 +55,13 @@ impl Pending {
             Side::Client => !self.request_ended,
             Side::Server => self.response.is_some() && !self.response_ended,
         }
+    }
+
+    /// Octets that it holds, once its messages have ended.
+    pub(super) fn weight(&self) -> usize {
+        let of = |headers: &Headers, body: &Body| headers.text().len() + weight(body);
+        of(&self.request.headers, &self.request.body)
+            + self.response.as_deref().map_or(0, |response| of(&response.headers, &response.body))
     }
 
     /// A side's message.

@@ -118,6 +118,11 @@ impl Connection {
         direction.current.as_ref().map_or(0, |current| current.skippable() as u64)
     }
 
+    /// Octets that it holds: records and handshake messages that are not whole, and records that wait for a secret.
+    pub fn held_bytes(&self) -> usize {
+        self.client.held_bytes() + self.server.held_bytes() + self.held.bytes()
+    }
+
     /// What the handshake shows.
     pub fn view(&self) -> &TlsView {
         &self.view

@@ -83,6 +83,11 @@ impl Current {
 }
 
 impl Direction {
+    /// Octets that wait for the rest of their record or message.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.partial.len() + self.messages.held_bytes()
+    }
+
     /// The only opener, if it has opened a record.
     pub(super) fn proven(&mut self) -> Option<&mut Opener> {
         match &mut self.cover {

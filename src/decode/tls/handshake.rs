@@ -66,6 +66,11 @@ impl Messages {
         Ok((self.partial.len() == length).then_some(Step::Collected))
     }
 
+    /// Octets that wait for the rest of their message.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     /// The message of [`Step::Collected`], which leaves the place empty.
     pub(super) fn whole(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.partial)

@@ -39,6 +39,11 @@ impl Held {
         is_waiting
     }
 
+    /// Octets that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Keeps a record; false if there is no room.
     fn add(&mut self, from: Side, stamp: Stamp, header: Header, body: &[u8]) -> bool {
         let has_room = self.octets.len() + body.len() <= HELD_BYTES_MAX && self.records.len() < HELD_RECORDS_MAX;

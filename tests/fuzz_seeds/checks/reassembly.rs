@@ -291,7 +291,9 @@ fn check_laws(seen: &Seen, segments: &[Sent]) {
     for flow in &seen.closed {
         for (name, stream) in [("client", flow.client), ("server", flow.server)] {
             delivered += stream.delivered;
-            assert!(stream.delivered + stream.missing + 1 >= stream.acknowledged, "{name}: {stream:?}");
+            // Numbers half the sequence space apart come before and after each other at once: there is no true account of them.
+            let is_known = stream.missing < 1 << 30;
+            assert!(!is_known || stream.delivered + stream.missing + 1 >= stream.acknowledged, "{name}: {stream:?}");
         }
         let exchanges = seen.exchanges.iter().filter(|exchange| exchange.id.flow == flow.flow).count();
         assert_eq!(exchanges, flow.exchanges as usize);
@@ -338,7 +340,10 @@ impl Model {
         for sent in segments {
             if sent.side == side {
                 octets[sent.range.start.min(talk.streams[side].len())..sent.range.end.min(talk.streams[side].len())].fill(true);
-                end = end.max(sent.range.end.min(talk.streams[side].len()));
+                // A bare acknowledgment proves nothing of its own side.
+                if !sent.range.is_empty() || sent.kind == Kind::Fin {
+                    end = end.max(sent.range.end.min(talk.streams[side].len()));
+                }
                 has_fin |= sent.kind == Kind::Fin;
             } else if let Some(ack) = sent.ack {
                 acknowledged = acknowledged.max(ack.wrapping_sub(talk.seq(side, 0)) as usize);
@@ -347,7 +352,7 @@ impl Model {
         let length = octets.len();
         let is_fin_unseen = acknowledged > length && !has_fin;
         let is_end_doubtful = !has_fin && (is_fin_unseen || acknowledged.min(length) == end + 1);
-        if acknowledged.min(length) > end + 1 {
+        if acknowledged > end + 1 {
             end = acknowledged.min(length);
         }
         Self { octets, end, is_end_doubtful }
