@@ -4,7 +4,7 @@ use std::io;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::analysis::{Direction, HeaderChanges, JoinRow, OperationRow};
+use crate::analysis::{Direction, JoinRow, OperationRow};
 use crate::hops::{Hop, HopId};
 use crate::report::screen::{Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, span};
@@ -45,7 +45,7 @@ pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     screen.report.summary.joins.iter().try_for_each(|row| joins(screen, row))
 }
 
-/// What became of the calls behind the proxy, where the time went, and with `-v` what the proxy did to the heads.
+/// What became of the calls behind the proxy, and where the time went.
 fn joins(screen: &mut Screen<'_, '_>, row: &JoinRow) -> io::Result<()> {
     let (from, to) = (screen.clean(screen.report.hop(row.downstream)), screen.clean(screen.report.hop(row.upstream)));
     let mut text = format!("{from} to {to}: {} joined", counted(row.joined, "call"));
@@ -62,31 +62,7 @@ fn joins(screen: &mut Screen<'_, '_>, row: &JoinRow) -> io::Result<()> {
     if !legs.is_empty() {
         text += &format!("; p50 / p99: {}", legs.join(", "));
     }
-    screen.paragraph("  ", "    ", &text)?;
-    if !screen.style.verbose {
-        return Ok(());
-    }
-    for (what, changes) in [("requests", &row.request_headers), ("answers", &row.response_headers)] {
-        let text = header_changes(screen, changes);
-        if !text.is_empty() {
-            screen.paragraph("    ", "      ", &format!("{what}: {text}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn header_changes(screen: &Screen<'_, '_>, changes: &HeaderChanges) -> String {
-    const NAMES_MAX: usize = 8;
-    let HeaderChanges { added, dropped, changed, signed } = changes;
-    let kinds = [("added", added), ("dropped", dropped), ("changed", changed), ("signed among them", signed)];
-    let mut parts = Vec::new();
-    for (what, names) in kinds.into_iter().filter(|(_, names)| !names.is_empty()) {
-        let name = |(name, count): &(String, u64)| format!("{} ({})", screen.clean(name), number(*count));
-        let shown: Vec<String> = names.iter().take(NAMES_MAX).map(name).collect();
-        let more = if names.len() > NAMES_MAX { format!(" and {} more", names.len() - NAMES_MAX) } else { String::new() };
-        parts.push(format!("{what} {}{more}", shown.join(", ")));
-    }
-    parts.join("; ")
+    screen.paragraph("  ", "    ", &text)
 }
 
 /// Encryption kinds that crossed a hop in clear.

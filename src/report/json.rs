@@ -376,29 +376,6 @@ fn latency(row: &Latency) -> LatencyView {
     LatencyView { p50: ms(row.p50), p95: ms(row.p95), p99: ms(row.p99), max: ms(row.max) }
 }
 
-fn join(report: &Report<'_>, row: &JoinRow) -> JoinView {
-    JoinView {
-        downstream: report.hop(row.downstream).to_owned(),
-        upstream: report.hop(row.upstream).to_owned(),
-        joined: row.joined,
-        unmatched_downstream: row.unmatched_downstream,
-        unmatched_upstream: row.unmatched_upstream,
-        by: row.by.iter().copied().collect(),
-        confidence: row.confidence.iter().copied().collect(),
-        resends: row.resends,
-        retries: row.retries,
-        latency_ms: LegsView {
-            client_leg: row.latency.client_leg.as_ref().map(latency),
-            proxy: row.latency.proxy.as_ref().map(latency),
-            store_leg: row.latency.store_leg.as_ref().map(latency),
-        },
-        headers: BothHeadersView {
-            request: headers(report, &row.request_headers),
-            response: headers(report, &row.response_headers),
-        },
-    }
-}
-
 fn headers(report: &Report<'_>, changes: &HeaderChanges) -> HeadersView {
     let named = |rows: &[(String, u64)]| rows.iter().map(|(name, count)| (report.clean(name), *count)).collect();
     HeadersView {
