@@ -31,8 +31,8 @@ pub struct Topology {
     by_server: HashMap<Endpoint, HopId>,
     hops: Vec<Hop>,
     last: Option<(Endpoint, HopId)>,
-    /// Hops and where their calls were seen to go on: at most one for each hop.
-    joined: Vec<(HopId, HopId)>,
+    /// Hops, where their calls were seen to go on, and how many calls.
+    joined: Vec<(HopId, HopId, u64)>,
     /// The order of the hops, once it is settled.
     upstreams: Vec<Option<HopId>>,
     /// A server of which enough is known: most exchanges go where the one before went.
@@ -111,8 +111,13 @@ impl Topology {
 
     /// Hears that a call was seen on both hops, which tells their order where addresses do not.
     pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
-        if join.key != JoinKey::Target && hop != upstream && !self.joined.iter().any(|(have, _)| *have == hop) {
-            self.joined.push((hop, upstream));
+        if join.key == JoinKey::Target || hop == upstream {
+            return;
+        }
+        if let Some((.., calls)) = self.joined.iter_mut().find(|(from, to, _)| (*from, *to) == (hop, upstream)) {
+            *calls += 1;
+        } else if self.joined.len() < Self::HOPS_MAX {
+            self.joined.push((hop, upstream, 1));
         }
     }
 
@@ -158,11 +163,16 @@ impl Topology {
         if self.upstreams.len() == self.hops.len() {
             return *self.upstreams.get(id.0 as usize)?;
         }
-        if let Some((_, next)) = self.joined.iter().find(|(hop, _)| *hop == id) {
-            return Some(*next);
-        }
         let hop = self.hop(id)?;
-        self.hops.iter().find(|next| next.id != id && self.leads_to(hop, next)).map(|next| next.id)
+        if let Some(next) = self.hops.iter().find(|next| next.id != id && self.leads_to(hop, next)) {
+            return Some(next.id);
+        }
+        // Joins rest on times too: where packets came out of order, calls can seem to go the other way.
+        let calls = |from, to| self.joined.iter().find(|(a, b, _)| (*a, *b) == (from, to)).map_or(0, |(.., calls)| *calls);
+        let is_ahead =
+            |to: HopId, there: u64| there > calls(to, id) && !self.hop(to).is_some_and(|next| self.leads_to(next, hop));
+        let ahead = self.joined.iter().filter(|(from, to, there)| *from == id && is_ahead(*to, *there));
+        ahead.max_by_key(|(.., there)| *there).map(|(_, next, _)| *next)
     }
 
     /// The hops nearer the client that lead to this one.
