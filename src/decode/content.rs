@@ -24,6 +24,8 @@ pub(super) enum Content {
     Clear(Box<Text>),
     /// TLS records.
     Sealed(Box<Sealed>),
+    /// HTTP/1 that both sides have ended and all of which was given out: so many exchanges.
+    Over(u32),
 }
 
 /// The octets of a flow in clear, or those inside its TLS.
@@ -90,11 +92,18 @@ impl Content {
         data: &[u8],
         secrets: &mut Secrets<'_>,
     ) -> Roles {
-        if matches!(self, Self::Silent) {
-            *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
+        match self {
+            Self::Silent => {
+                *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
+            }
+            Self::Over(exchanges) => {
+                let http = Connection::new(place.flow, place.endpoints, Transport::Clear, place.limits);
+                *self = Self::Clear(Box::new(Text::Http(http.after(*exchanges))));
+            }
+            Self::Clear(_) | Self::Sealed(_) => {}
         }
         match self {
-            Self::Silent => {}
+            Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => {
                 if let Text::Search(search) = text.as_mut()
                     && let Some((pieces, verdict)) = search.handle_data(from, stamp, data, true)
@@ -143,7 +152,7 @@ impl Content {
     /// Octets in order that are in the capture and need not be read.
     pub(super) fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>) {
         match self {
-            Self::Silent => {}
+            Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_skip(from, stamp, length),
             Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_skip(from, stamp, length),
             Self::Sealed(sealed) => sealed.tls.handle_skip(from, stamp, length, secrets, &mut sealed.inner),
@@ -153,7 +162,7 @@ impl Content {
     /// Octets that the capture lacks.
     pub(super) fn handle_gap(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>) {
         match self {
-            Self::Silent => {}
+            Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_gap(from, stamp, length),
             Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_gap(from, stamp, length),
             Self::Sealed(sealed) => sealed.tls.handle_gap(from, stamp, length, secrets, &mut sealed.inner),
@@ -163,7 +172,7 @@ impl Content {
     /// The end of one side.
     pub(super) fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close, secrets: &mut Secrets<'_>) {
         match self {
-            Self::Silent => {}
+            Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_close(from, stamp, how),
             Self::Sealed(sealed) if sealed.answer == FirstAnswer::Clear => sealed.inner.text.handle_close(from, stamp, how),
             Self::Sealed(sealed) => sealed.tls.handle_close(from, stamp, how, secrets, &mut sealed.inner),
@@ -184,7 +193,7 @@ impl Content {
     /// Octets that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         match self {
-            Self::Silent => 0,
+            Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.held_bytes(),
             Self::Sealed(sealed) => sealed.tls.held_bytes() + sealed.inner.text.held_bytes(),
         }
@@ -193,7 +202,7 @@ impl Content {
     /// How many of the next octets of a side need not be given.
     pub(super) fn skippable(&self, from: Side) -> u64 {
         match self {
-            Self::Silent => 0,
+            Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.skippable(from),
             Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.skippable(from),
             Self::Sealed(sealed) => sealed.tls.skippable(from),
@@ -203,9 +212,20 @@ impl Content {
     /// Hands the finished exchanges and losses to `out`; tells how many exchanges there were.
     pub(super) fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
         match self {
-            Self::Silent => 0,
+            Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.drain(out),
             Self::Sealed(sealed) => sealed.drain(out),
+        }
+    }
+
+    /// Both sides have ended: what was read in clear to its end needs no reader any more, so that flows which are kept for the
+    /// sake of late packets are small.
+    pub(super) fn settle(&mut self) {
+        if let Self::Clear(text) = self
+            && let Text::Http(http) = text.as_ref()
+            && let Some(exchanges) = http.given_out()
+        {
+            *self = Self::Over(exchanges);
         }
     }
 
@@ -213,6 +233,7 @@ impl Content {
     pub(super) fn protocol(&self) -> Protocol {
         match self {
             Self::Silent => Protocol::Silent,
+            Self::Over(_) => Protocol::Http1,
             Self::Clear(text) => match text.as_ref() {
                 Text::Http(_) => Protocol::Http1,
                 Text::Search(search) if search.http2 => Protocol::Http2,
@@ -392,7 +413,7 @@ impl Content {
     pub(super) fn drain_end(&mut self, flow: FlowId, out: &mut dyn FnMut(Event)) -> u32 {
         let exchanges = self.drain(out);
         let loss = match self {
-            Self::Silent => None,
+            Self::Silent | Self::Over(_) => None,
             Self::Clear(text) => text.take_loss(flow),
             Self::Sealed(sealed) => sealed.inner.text.take_loss(flow),
         };

@@ -378,6 +378,7 @@ impl Flow {
             self.exchanges += self.content.drain(around.out);
         }
         if self.streams.iter().all(|stream| stream.finished) {
+            self.content.settle();
             self.closing.get_or_insert(stamp.at.after(around.limits.linger));
         }
     }

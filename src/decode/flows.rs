@@ -39,6 +39,8 @@ pub struct Flows {
     waking: VecDeque<(Timestamp, u32, FlowId)>,
     closing: VecDeque<(Timestamp, u32, FlowId)>,
     idle: VecDeque<(Timestamp, u32, FlowId)>,
+    /// Before this time there is nothing to do in the three queues.
+    soonest: Timestamp,
     held_bytes: usize,
     content_bytes: usize,
     now: Timestamp,
@@ -66,6 +68,7 @@ impl Flows {
             waking: VecDeque::new(),
             closing: VecDeque::new(),
             idle: VecDeque::new(),
+            soonest: Timestamp::from_nanos(i64::MAX),
             held_bytes: 0,
             content_bytes: 0,
             now: Timestamp::from_nanos(i64::MIN),
@@ -99,6 +102,9 @@ impl Flows {
             return;
         }
         self.now = now;
+        if now < self.soonest {
+            return;
+        }
         while let Some((_, slot, id)) = due(&mut self.waking, now) {
             self.wake(slot, id, ordinal);
         }
@@ -119,6 +125,8 @@ impl Flows {
                 self.idle.push_back((deadline, slot, id));
             }
         }
+        let fronts = [&self.waking, &self.closing, &self.idle].into_iter().filter_map(VecDeque::front);
+        self.soonest = fronts.map(|(at, ..)| *at).min().unwrap_or(Timestamp::from_nanos(i64::MAX));
     }
 
     /// The end of the capture: every flow is closed, in order of its first packet.
@@ -175,7 +183,9 @@ impl Flows {
         }
         self.by_ends.insert(ends, slot);
         self.recent = Some((ends, slot));
-        self.idle.push_back((incoming.stamp.at.after(self.limits.idle), slot, id));
+        let deadline = incoming.stamp.at.after(self.limits.idle);
+        self.idle.push_back((deadline, slot, id));
+        self.soonest = self.soonest.min(deadline);
         slot
     }
 
@@ -210,11 +220,13 @@ impl Flows {
             && let Some(wake) = after.0
         {
             self.waking.push_back((wake, slot, id));
+            self.soonest = self.soonest.min(wake);
         }
         if before.1.is_none()
             && let Some(closing) = after.1
         {
             self.closing.push_back((closing, slot, id));
+            self.soonest = self.soonest.min(closing);
         }
         if incoming.segment.payload_length > 0 {
             let before = flow.weigh();

@@ -45,8 +45,11 @@ pub(super) struct Stream {
     pub(super) count: StreamCount,
 }
 
-/// No window is larger than 2^30 octets (RFC 7323 section 2.3), and those of real hosts are far smaller.
+/// The windows of real hosts are far smaller.
 const WINDOW_MAX: i64 = 1 << 26;
+
+/// No window reaches further (RFC 7323 section 2.3): an acknowledgment beyond it is none of this stream.
+const ACKNOWLEDGED_AHEAD_MAX: i64 = 1 << 30;
 
 /// How far `to` lies after `from` in sequence space, negative if before (RFC 9293 section 3.4).
 pub(super) const fn distance(from: u32, to: u32) -> i64 {
@@ -70,6 +73,7 @@ impl Stream {
     /// Takes an acknowledgment sent by the other side.
     pub(super) fn note_ack(&mut self, ack: u32) {
         match self.acked {
+            _ if self.started && distance(self.next, ack) > ACKNOWLEDGED_AHEAD_MAX => {}
             Some(acked) if distance(acked, ack) <= 0 => {}
             _ => self.acked = Some(ack),
         }
@@ -83,7 +87,7 @@ impl Stream {
         let unseen = distance(self.next, ack);
         // An acknowledgment of the FIN counts one more than there are octets.
         let fin = i64::from(self.fin.is_some_and(|fin| distance(fin, ack) > 0));
-        if self.started { u32::try_from(unseen - fin).unwrap_or(0) } else { 0 }
+        if self.started && unseen <= ACKNOWLEDGED_AHEAD_MAX { u32::try_from(unseen - fin).unwrap_or(0) } else { 0 }
     }
 
     /// Octets that the other side acknowledged and that were not delivered.
@@ -175,7 +179,8 @@ impl Stream {
     /// The account of the stream; the acknowledged octets are filled in.
     pub(super) fn account(&self) -> StreamCount {
         let fin = i64::from(self.fin.is_some_and(|fin| self.acked.is_some_and(|acked| distance(fin, acked) > 0)));
-        let beyond = self.acked.filter(|_| self.started).map_or(0, |acked| distance(self.next, acked) - fin);
+        let acked = self.acked.filter(|acked| self.started && distance(self.next, *acked) <= ACKNOWLEDGED_AHEAD_MAX);
+        let beyond = acked.map_or(0, |acked| distance(self.next, acked) - fin);
         let passed = self.count.delivered + self.count.missing;
         StreamCount { acknowledged: passed.saturating_add_signed(beyond), ..self.count }
     }
@@ -237,6 +242,17 @@ mod tests {
         assert_eq!(stream.unseen_before_fin(), 30);
         stream.fin = Some(140 + (1 << 27));
         assert_eq!(stream.unseen_before_fin(), 0);
+    }
+
+    #[test]
+    fn an_acknowledgment_that_no_window_reaches_is_none() {
+        let mut stream = Stream::default();
+        stream.start(100, true);
+        stream.deliver(10);
+        stream.note_ack(110 + (1 << 30) + 1);
+        assert_eq!((stream.unseen(), stream.account().acknowledged), (0, 10));
+        stream.note_ack(110 + (1 << 30));
+        assert_eq!((stream.unseen(), stream.account().acknowledged), (1 << 30, 10 + (1 << 30)));
     }
 
     #[test]

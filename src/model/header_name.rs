@@ -130,37 +130,35 @@ header_names! {
 impl HeaderName {
     /// Recognises a name as sent, ignoring case.
     pub fn recognise(name: &[u8]) -> Self {
-        let bucket = BY_HASH.get(hash(name)).copied().unwrap_or_default();
-        for index in bucket.0..bucket.1 {
-            if let Some((text, word)) = SORTED.get(usize::from(index))
-                && equals_ignoring_case(text.as_bytes(), name)
-            {
-                return *word;
-            }
+        let index = BY_HASH.get(hash(name)).copied().unwrap_or_default();
+        match KNOWN.get(usize::from(index)) {
+            Some((text, word)) if equals_ignoring_case(text.as_bytes(), name) => *word,
+            _ => Self::Other,
         }
-        Self::Other
     }
 }
 
 /// A set of known header names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeaderNames(u128);
+pub struct HeaderNames([u64; 2]);
 
 impl HeaderNames {
     /// The set of these names.
     pub const fn of(names: &[HeaderName]) -> Self {
-        let mut bits = 0;
+        let mut set = Self([0; 2]);
         let mut rest = names;
         while let [first, more @ ..] = rest {
-            bits |= 1 << (*first as u8);
+            set.insert(*first);
             rest = more;
         }
-        Self(bits)
+        set
     }
 
     /// Adds a name.
     pub const fn insert(&mut self, name: HeaderName) {
-        self.0 |= 1 << (name as u8);
+        let [low, high] = &mut self.0;
+        let half = if (name as u8) < 64 { low } else { high };
+        *half |= 1 << (name as u8 % 64);
     }
 
     /// The set with one more name.
@@ -172,12 +170,15 @@ impl HeaderNames {
 
     /// Whether a name is in the set.
     pub const fn contains(self, name: HeaderName) -> bool {
-        self.0 & (1 << (name as u8)) != 0
+        let [low, high] = self.0;
+        let half = if (name as u8) < 64 { low } else { high };
+        half & (1 << (name as u8 % 64)) != 0
     }
 
     /// Whether the two sets share a name.
     pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+        let ([low, high], [other_low, other_high]) = (self.0, other.0);
+        (low & other_low) | (high & other_high) != 0
     }
 }
 
@@ -189,98 +190,76 @@ fn equals_ignoring_case(lower: &[u8], name: &[u8]) -> bool {
     if lower.len() != name.len() {
         return false;
     }
-    let (lower_words, lower_rest) = lower.as_chunks::<8>();
-    let (name_words, name_rest) = name.as_chunks::<8>();
-    let words_equal = lower_words.iter().zip(name_words).all(|(lower, name)| {
-        let lower = u64::from_ne_bytes(*lower);
-        let difference = lower ^ u64::from_ne_bytes(*name);
-        difference & !CASE_BITS == 0 && (difference << 1) & !lower == 0
-    });
-    words_equal && lower_rest.eq_ignore_ascii_case(name_rest)
+    // The last word overlaps the one before, so that no octets are left over; most names end with the first two words.
+    let (Some((lower_first, lower_rest)), Some((name_first, name_rest))) =
+        (lower.split_first_chunk::<8>(), name.split_first_chunk::<8>())
+    else {
+        return lower.eq_ignore_ascii_case(name);
+    };
+    let (Some(lower_last), Some(name_last)) = (lower.last_chunk::<8>(), name.last_chunk::<8>()) else { return false };
+    if !words_equal(lower_first, name_first) || !words_equal(lower_last, name_last) {
+        return false;
+    }
+    if lower_rest.len() <= 8 {
+        return true;
+    }
+    let (lower_words, _) = lower_rest.as_chunks::<8>();
+    let (name_words, _) = name_rest.as_chunks::<8>();
+    lower_words.iter().zip(name_words).all(|(lower, name)| words_equal(lower, name))
+}
+
+fn words_equal(lower: &[u8; 8], name: &[u8; 8]) -> bool {
+    let lower = u64::from_ne_bytes(*lower);
+    let difference = lower ^ u64::from_ne_bytes(*name);
+    difference & !CASE_BITS == 0 && (difference << 1) & !lower == 0
 }
 
 /// Bit 5 of each octet, which tells lower from upper case in ASCII letters; bit 6 is set in letters and clear in `-` and digits.
 const CASE_BITS: u64 = 0x2020_2020_2020_2020;
 
 const COUNT: usize = HeaderName::ALL.len();
-const BUCKETS: usize = 256;
+/// So many that each known name has a place of its own; the build fails where two share one.
+const PLACES: usize = 1024;
 
-/// A cheap hash over length, first, middle and last letter; bit 5 is dropped so that case does not matter.
+/// A cheap hash over the length and the first and last four octets; bit 5 is dropped so that case does not matter.
 const fn hash(name: &[u8]) -> usize {
-    let length = name.len();
-    if length == 0 {
-        return 0;
-    }
-    let (Some(first), Some(middle), Some(last), Some(late)) =
-        (letter(name, 0), letter(name, length / 2), letter(name, length - 1), letter(name, length - length / 4 - 1))
-    else {
-        return 0;
+    let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) else {
+        // Known names of less than four octets differ in length.
+        return name.len();
     };
-    (length * 7 + first * 3 + middle * 31 + last * 5 + late * 13) % BUCKETS
+    let (first, last) = (u32::from_le_bytes(*first) & !CASE_BITS as u32, u32::from_le_bytes(*last) & !CASE_BITS as u32);
+    let mixed = first.wrapping_mul(FACTOR) ^ last.wrapping_mul(FACTOR.rotate_left(9)) ^ (name.len() as u32);
+    (mixed.wrapping_mul(FACTOR) >> (u32::BITS - PLACES.trailing_zeros())) as usize
 }
 
-const fn letter(name: &[u8], at: usize) -> Option<usize> {
-    if at >= name.len() {
-        return None;
-    }
-    match name.split_at(at).1.split_first() {
-        Some((byte, _)) => Some((*byte & 0x5f) as usize),
-        None => None,
-    }
-}
+/// An odd number under which no two known names share a place.
+const FACTOR: u32 = 0x469e_b22b;
 
-/// The bucket of each known name.
-const HASHES: [usize; COUNT] = hashes();
-/// The known names, ordered by bucket.
-static SORTED: [(&str, HeaderName); COUNT] = sorted();
-/// For each bucket the range in `SORTED`.
-static BY_HASH: [(u8, u8); BUCKETS] = ranges();
+/// The known names with their texts; the first one stands for all others.
+static KNOWN: [(&str, HeaderName); COUNT + 1] = known();
+/// For each place the name that may stand there.
+static BY_HASH: [u8; PLACES] = by_hash();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn hashes() -> [usize; COUNT] {
-    let mut out = [0; COUNT];
+const fn known() -> [(&'static str, HeaderName); COUNT + 1] {
+    let mut out = [("", HeaderName::Other); COUNT + 1];
     let mut at = 0;
     while at < COUNT {
-        out[at] = hash(HeaderName::ALL[at].as_str().as_bytes());
+        out[at + 1] = (HeaderName::ALL[at].as_str(), HeaderName::ALL[at]);
         at += 1;
     }
     out
 }
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn sorted() -> [(&'static str, HeaderName); COUNT] {
-    let mut out = [("", HeaderName::Other); COUNT];
-    let mut filled = 0;
-    let mut bucket = 0;
-    while bucket < BUCKETS {
-        let mut at = 0;
-        while at < COUNT {
-            if HASHES[at] == bucket {
-                out[filled] = (HeaderName::ALL[at].as_str(), HeaderName::ALL[at]);
-                filled += 1;
-            }
-            at += 1;
-        }
-        bucket += 1;
-    }
-    out
-}
-
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn ranges() -> [(u8, u8); BUCKETS] {
-    let mut out = [(0, 0); BUCKETS];
-    let mut start = 0;
-    let mut bucket = 0;
-    while bucket < BUCKETS {
-        let mut end = start;
-        let mut at = 0;
-        while at < COUNT {
-            end += (HASHES[at] == bucket) as usize;
-            at += 1;
-        }
-        out[bucket] = (start as u8, end as u8);
-        start = end;
-        bucket += 1;
+const fn by_hash() -> [u8; PLACES] {
+    let mut out = [0; PLACES];
+    let mut at = 0;
+    while at < COUNT {
+        let place = hash(HeaderName::ALL[at].as_str().as_bytes());
+        assert!(out[place] == 0, "two known names share a place: choose another factor");
+        out[place] = at as u8 + 1;
+        at += 1;
     }
     out
 }

@@ -25,14 +25,16 @@ impl Headers {
         Self { text, fields: Vec::with_capacity(fields), names: HeaderNames::default() }
     }
 
-    /// Adds a field whose name and value are ranges of the text buffer; ranges outside it are ignored.
-    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+    /// Adds a field whose name and value are ranges of the text buffer, and tells which name it is; ranges outside the buffer
+    /// are ignored.
+    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) -> HeaderName {
         let (Some(bytes), Some(_)) = (self.text.get(name.clone()), self.text.get(value.clone())) else {
-            return;
+            return HeaderName::Other;
         };
         let known = HeaderName::recognise(bytes);
         self.names.insert(known);
         self.fields.push(Field { known, name: narrow(&name), value: narrow(&value) });
+        known
     }
 
     /// Adds a field with its own text.
@@ -65,6 +67,12 @@ impl Headers {
     /// The values of all fields of that name, in order.
     pub fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
         self.fields.iter().filter(move |field| field.known == name).map(|field| self.slice(field.value))
+    }
+
+    /// The fields whose names are wanted, in order: (known name, value).
+    pub fn among(&self, is_wanted: impl Fn(HeaderName) -> bool) -> impl Iterator<Item = (HeaderName, &[u8])> {
+        let fields = self.fields.iter().filter(move |field| is_wanted(field.known));
+        fields.map(|field| (field.known, self.slice(field.value)))
     }
 
     /// Whether there is a field of that name.

@@ -1,14 +1,12 @@
 //! Presigned URLs that anybody on the path could read.
 
-use memchr::memmem;
-
 use crate::hops::ClientId;
 use crate::model::Timestamp;
 use crate::rules::aggregate::{Distinct, PerClient};
 use crate::rules::quote::{counted, list, quote};
 use crate::rules::sight::Sight;
 use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
-use crate::s3::{Call, Scheme};
+use crate::s3::{Call, Operation, Scheme};
 
 rule! {
     /// ## What it reports
@@ -45,7 +43,7 @@ struct Urls {
 
 impl Watch for State {
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
-        let may_be = || memmem::find(call.query.raw(), b"Signature").is_some() || call.operation == crate::s3::Operation::POST_OBJECT;
+        let may_be = || call.query.mentions_signature() || call.operation == Operation::POST_OBJECT;
         if !context.is_clear || !may_be() {
             return;
         }

@@ -173,7 +173,7 @@ fn key_of(call: &Call<'_>, context: &Context<'_>) -> u64 {
     hasher.write_u32(context.client.0);
     hasher.write(request.method());
     let target = request.target();
-    let is_presigned = memchr::memmem::find(call.query.raw(), b"Signature").is_some();
+    let is_presigned = call.query.mentions_signature();
     let end = if is_presigned { memchr::memchr(b'?', target).unwrap_or(target.len()) } else { target.len() };
     hasher.write(target.get(..end).unwrap_or(target));
     hasher.finish()

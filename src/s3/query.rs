@@ -25,6 +25,12 @@ impl<'x> Query<'x> {
         self.raw.is_empty()
     }
 
+    /// Whether `Signature` stands anywhere in it: no presigned query is without it.
+    pub fn mentions_signature(self) -> bool {
+        let word = b"Signature";
+        memchr::memchr_iter(b'S', self.raw).any(|at| self.raw.get(at..at + word.len()) == Some(word))
+    }
+
     /// The decoded value of the first parameter of that name (names in S3 are case-sensitive); empty for a name without `=`.
     pub fn get(self, name: &str) -> Option<Cow<'x, [u8]>> {
         self.raw_pairs().find(|(have, _)| is_name(have, name, false)).map(|(_, value)| decode_form(value))

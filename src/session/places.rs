@@ -197,30 +197,32 @@ fn in_authorization(value: &[u8], places: &mut Vec<Place>) {
 
 /// The user information of an absolute URL, `user:password` before the `@` of its authority.
 fn user_information(url: &[u8]) -> Option<Range<usize>> {
-    let start = memchr::memmem::find(url, b"://")? + 3;
+    let start = memchr::memchr_iter(b':', url).map(|at| at + 3).find(|end| url.get(end - 2..*end) == Some(b"//"))?;
     let authority = url.get(start..)?;
     let length = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(authority.len());
     let at = memchr::memrchr(b'@', authority.get(..length)?)?;
     (at > 0).then_some(start..start + at)
 }
 
+/// Whether a body is the list of a bucket: the longest of all bodies, the most frequent, and without secrets.
+pub(super) fn is_listing(body: &[u8]) -> bool {
+    const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+    let root = body.strip_prefix(DECLARATION).unwrap_or(body).trim_ascii_start();
+    root.starts_with(b"<ListBucketResult")
+}
+
 fn in_xml(body: &[u8], places: &mut Vec<Place>) {
     let mut at = 0;
     while let Some(open) = body.get(at..).and_then(|rest| memchr::memchr(b'<', rest)) {
-        let start = at + open + 1;
-        let rest = body.get(start..).unwrap_or_default();
-        let Some(close) = memchr::memchr(b'>', rest) else { return };
-        let tag = rest.get(..close).unwrap_or_default();
-        at = start + close + 1;
-        let name = tag
-            .iter()
-            .position(|byte| byte.is_ascii_whitespace() || *byte == b'/')
-            .map_or(tag, |end| tag.get(..end).unwrap_or(tag));
-        let name = memchr::memchr(b':', name).map_or(name, |colon| name.get(colon + 1..).unwrap_or(name));
-        if tag.ends_with(b"/") {
+        let name;
+        (name, at) = tag_name(body, at + open + 1);
+        let Some(kind) = kind_by_name(body.get(name).unwrap_or_default(), BODY_NAMES) else { continue };
+        let Some(close) = body.get(at..).and_then(|rest| memchr::memchr(b'>', rest)) else { return };
+        let is_empty = body.get(at..at + close).is_some_and(|rest| rest.ends_with(b"/"));
+        at += close + 1;
+        if is_empty {
             continue;
         }
-        let Some(kind) = kind_by_name(name, BODY_NAMES) else { continue };
         let text = body.get(at..).unwrap_or_default();
         let length = memchr::memmem::find(text, b"</").unwrap_or(text.len());
         if length > 0 {
@@ -228,6 +230,20 @@ fn in_xml(body: &[u8], places: &mut Vec<Place>) {
         }
         at += length;
     }
+}
+
+/// The local name of the tag whose name begins at `start`, empty for an end tag, and where what follows the name begins.
+fn tag_name(body: &[u8], mut start: usize) -> (Range<usize>, usize) {
+    let mut at = start;
+    while let Some(byte) = body.get(at) {
+        match byte {
+            b'>' | b'/' | b'<' | b' ' | b'\t' | b'\r' | b'\n' => break,
+            b':' => start = at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    (start..at, at)
 }
 
 fn in_json(body: &[u8], places: &mut Vec<Place>) {

@@ -205,7 +205,7 @@ impl Redactor {
     }
 
     fn learn_body(&mut self, body: &[u8], places: &mut Vec<Place>) {
-        if !body.is_empty() && body.len() <= LEARN_BODY_BYTES_MAX {
+        if !body.is_empty() && body.len() <= LEARN_BODY_BYTES_MAX && !places::is_listing(body) {
             places::in_body(body, places);
             self.learn_places(body, places);
         }

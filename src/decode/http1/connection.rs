@@ -91,6 +91,19 @@ impl Connection {
         }
     }
 
+    /// The same, where the flow had exchanges before: theirs are counted on.
+    #[must_use]
+    pub const fn after(mut self, exchanges: u32) -> Self {
+        self.emitted = exchanges;
+        self
+    }
+
+    /// How many exchanges were polled, where nothing else waits to be.
+    pub fn given_out(&self) -> Option<u32> {
+        let waits = !self.pending.is_empty() || !self.done.is_empty() || !self.losses.is_empty();
+        (!waits).then_some(self.emitted)
+    }
+
     /// Takes the next octets of one side.
     pub fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8]) {
         if from == Side::Server && matches!(self.client.state, State::Head) {

@@ -22,6 +22,11 @@ pub(super) struct Facts<'a> {
     pub(super) content_type: &'a [u8],
 }
 
+/// Whether a field frames a message or tells what its body is.
+const fn tells_framing(name: HeaderName) -> bool {
+    matches!(name, HeaderName::ContentLength | HeaderName::TransferEncoding | HeaderName::Host | HeaderName::ContentType)
+}
+
 #[derive(Clone, Copy, Default)]
 struct Length {
     longest: Option<u64>,
@@ -45,7 +50,7 @@ impl<'a> Facts<'a> {
     /// Reads the fields, and names what is odd about those that frame the message.
     pub(super) fn of(headers: &'a Headers, version: Version, notes: &mut Notes) -> Self {
         let mut facts = Self::default();
-        for (name, _, value) in headers.known() {
+        for (name, value) in headers.among(tells_framing) {
             match name {
                 HeaderName::ContentLength => facts.add_length(value, notes),
                 HeaderName::TransferEncoding => facts.add_coding(value, notes),
@@ -144,6 +149,9 @@ impl<'a> Facts<'a> {
 /// Whether a body of this type is text that somebody may have to read.
 pub(super) fn is_readable(content_type: &[u8]) -> bool {
     const WORDS: [&[u8]; 4] = [b"xml", b"json", b"text/", b"x-www-form-urlencoded"];
+    if matches!(content_type, b"application/octet-stream" | b"binary/octet-stream") {
+        return false;
+    }
     let has = |at: usize, word: &[u8]| content_type.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word));
     content_type.iter().enumerate().any(|(at, byte)| match byte | 0x20 {
         b'x' | b'j' | b't' => WORDS.iter().any(|word| has(at, word)),

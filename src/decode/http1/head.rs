@@ -1,4 +1,4 @@
-//! One whole head in, its start line and fields out: httparse on the slice where it lies, copied once.
+//! One whole head in, its start line and fields out: read on the slice where it lies, copied once.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -6,6 +6,7 @@ use std::ops::Range;
 use httparse::{Header, Status};
 
 use crate::decode::http1::notes::Notes;
+use crate::decode::http1::plain;
 use crate::model::{Anomaly, Headers, Side, Version};
 
 /// A decoded head.
@@ -32,11 +33,19 @@ pub(super) enum Parsed {
     Odd,
 }
 
-/// Fields that the fast path takes; heads with more go to the lenient reader.
-const FIELDS_MAX: usize = 64;
+/// Fields that the strict readers take; heads with more go to the lenient one.
+pub(super) const FIELDS_MAX: usize = 64;
 
 /// Reads the head at the start of `bytes` as a strict recipient does. A head of more than `fields_max` fields is odd.
 pub(super) fn parse(from: Side, bytes: &[u8], fields_max: usize) -> Parsed {
+    match plain::read(from, bytes, fields_max) {
+        Some((head, length)) => Parsed::Whole(head, length),
+        None => parse_odd(from, bytes, fields_max),
+    }
+}
+
+/// Reads what is not plain, as httparse does.
+pub(super) fn parse_odd(from: Side, bytes: &[u8], fields_max: usize) -> Parsed {
     let mut slots = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_MAX];
     match from {
         Side::Client => {
@@ -94,7 +103,7 @@ fn span(whole: &[u8], part: &[u8]) -> Range<usize> {
 
 /// The reason phrase of a status line that a strict reader accepts: `HTTP/1.x NNN` is twelve octets. httparse itself drops
 /// phrases outside ASCII.
-fn reason(bytes: &[u8]) -> Range<usize> {
+pub(super) fn reason(bytes: &[u8]) -> Range<usize> {
     const AFTER_CODE: usize = 12;
     let line = bytes.get(AFTER_CODE..).unwrap_or_default();
     let end = memchr::memchr2(b'\r', b'\n', line).unwrap_or(0);

@@ -31,6 +31,11 @@ impl Losses {
         Some(reason)
     }
 
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next loss.
     pub(super) fn poll(&mut self) -> Option<Loss> {
         self.0.pop_front()

@@ -17,6 +17,7 @@ mod lenient;
 mod loss;
 mod notes;
 mod pending;
+mod plain;
 mod reader;
 mod start;
 

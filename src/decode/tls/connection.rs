@@ -31,6 +31,9 @@ pub(super) struct Turn<'t, 's> {
     pub(super) sink: &'t mut dyn Sink,
 }
 
+/// Room for a whole record is made once so much of it has come: before that a peer could make this side hold much with little.
+const RESERVED_FROM_BYTES: usize = 512;
+
 impl Connection {
     /// A connection of which nothing has been seen.
     pub fn new(limits: &Limits) -> Self {
@@ -233,6 +236,9 @@ impl Connection {
             self.record(header, &mut buffer, turn);
             *turn.secrets.buffer = buffer;
             return rest;
+        }
+        if direction.partial.is_empty() && current.purpose == Purpose::Open && kept.len() >= RESERVED_FROM_BYTES {
+            direction.partial.reserve_exact(kept.len() + current.remaining());
         }
         direction.partial.extend_from_slice(kept);
         self.finish_record(turn);

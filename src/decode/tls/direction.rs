@@ -83,9 +83,9 @@ impl Current {
 }
 
 impl Direction {
-    /// Octets that wait for the rest of their record or message.
+    /// Octets of memory in which records and messages wait for their rest.
     pub(super) const fn held_bytes(&self) -> usize {
-        self.partial.len() + self.messages.held_bytes()
+        self.partial.capacity() + self.messages.held_bytes()
     }
 
     /// The only opener, if it has opened a record.
