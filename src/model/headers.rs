@@ -28,12 +28,15 @@ impl Headers {
     /// Adds a field whose name and value are ranges of the text buffer, and tells which name it is; ranges outside the buffer
     /// are ignored.
     pub fn push(&mut self, name: Range<usize>, value: Range<usize>) -> HeaderName {
-        let (Some(bytes), Some(_)) = (self.text.get(name.clone()), self.text.get(value.clone())) else {
+        let Some(bytes) = self.text.get(name.clone()) else { return HeaderName::Other };
+        if value.start > value.end || value.end > self.text.len() || self.text.len() > u32::MAX as usize {
             return HeaderName::Other;
-        };
+        }
         let known = HeaderName::recognise(bytes);
         self.names.insert(known);
-        self.fields.push(Field { known, name: narrow(&name), value: narrow(&value) });
+        // Nothing lies beyond the text, whose length fits.
+        let narrow = |range: Range<usize>| (range.start as u32, range.end as u32);
+        self.fields.push(Field { known, name: narrow(name), value: narrow(value) });
         known
     }
 
@@ -120,11 +123,6 @@ impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Headers({} fields)", self.fields.len())
     }
-}
-
-fn narrow(range: &Range<usize>) -> (u32, u32) {
-    let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-    (narrow(range.start), narrow(range.end))
 }
 
 #[cfg(test)]

@@ -76,6 +76,9 @@ impl Opener {
     /// Keys up to TLS 1.2. `has_chained_iv` is TLS 1.0, `encrypt_then_mac` is RFC 7366.
     pub(super) fn tls12(suite: Suite, parts: &KeyParts<'_>, has_chained_iv: bool, encrypt_then_mac: bool) -> Option<Self> {
         let cipher = match suite.bulk {
+            // RFC 7366 section 3 forbids it. Where a ServerHello was tampered with, the MAC of what is encrypted would hold for
+            // these suites too, and make plaintext of it.
+            Bulk::Null | Bulk::Rc4 if encrypt_then_mac => return None,
             Bulk::Null => Cipher::Null(MacKey::new(suite.mac, parts.mac)?),
             Bulk::Rc4 => Cipher::Rc4(Box::new(Rc4::new(parts.key)), MacKey::new(suite.mac, parts.mac)?),
             Bulk::AesCbc(_) => {
