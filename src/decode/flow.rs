@@ -6,6 +6,7 @@
 
 mod holes;
 mod overlap;
+mod passing;
 
 use crate::decode::content::{Content, Place, Roles};
 use crate::decode::ends::Ends;

@@ -191,16 +191,6 @@ impl Flows {
 
     fn feed(&mut self, slot: u32, from: usize, incoming: &Incoming<'_>) -> Taken {
         let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { return Taken::Yes };
-        let opened = flow.is_new();
-        let before = (flow.wake, flow.closing, flow.held_bytes());
-        let events = &mut self.events;
-        let ordinal = incoming.ordinal;
-        let mut around = Surroundings {
-            limits: &self.limits,
-            secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
-            recent: &mut self.recent_octets,
-            out: &mut |event| events.push((ordinal, event)),
-        };
         let arrival = Arrival {
             segment: incoming.segment,
             from,
@@ -208,6 +198,20 @@ impl Flows {
             payload: incoming.payload,
             captured: incoming.captured,
             tail: incoming.tail,
+        };
+        let secrets = &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened };
+        if flow.pass(&arrival, secrets) {
+            return Taken::Yes;
+        }
+        let opened = flow.is_new();
+        let before = (flow.wake, flow.closing, flow.held_bytes());
+        let events = &mut self.events;
+        let ordinal = incoming.ordinal;
+        let mut around = Surroundings {
+            limits: &self.limits,
+            secrets,
+            recent: &mut self.recent_octets,
+            out: &mut |event| events.push((ordinal, event)),
         };
         let taken = flow.handle_segment(&arrival, &mut around);
         if opened {

@@ -76,9 +76,6 @@ impl Opener {
     /// Keys up to TLS 1.2. `has_chained_iv` is TLS 1.0, `encrypt_then_mac` is RFC 7366.
     pub(super) fn tls12(suite: Suite, parts: &KeyParts<'_>, has_chained_iv: bool, encrypt_then_mac: bool) -> Option<Self> {
         let cipher = match suite.bulk {
-            // RFC 7366 section 3 forbids it. Where a ServerHello was tampered with, the MAC of what is encrypted would hold for
-            // these suites too, and make plaintext of it.
-            Bulk::Null | Bulk::Rc4 if encrypt_then_mac => return None,
             Bulk::Null => Cipher::Null(MacKey::new(suite.mac, parts.mac)?),
             Bulk::Rc4 => Cipher::Rc4(Box::new(Rc4::new(parts.key)), MacKey::new(suite.mac, parts.mac)?),
             Bulk::AesCbc(_) => {
@@ -195,7 +192,15 @@ impl Opener {
                 None => ccm.open12(header, sequence, buffer)?,
             },
             Cipher::Cbc(cbc) => cbc.open(header, sequence, buffer)?,
-            Cipher::Null(mac) => verified(mac, header, sequence, buffer)?,
+            Cipher::Null(mac) => {
+                let content = verified(mac, header, sequence, buffer)?;
+                // A MAC over what is encrypted (RFC 7366) would hold here too, where a ServerHello was tampered with to name such
+                // a suite: the first message under it tells, in clear.
+                if !self.is_proven && !buffer.starts_with(&FINISHED) {
+                    return None;
+                }
+                content
+            }
             Cipher::Rc4(rc4, mac) => {
                 rc4.apply(buffer);
                 verified(mac, header, sequence, buffer)?
@@ -265,6 +270,9 @@ impl Drop for Traffic {
         std::hint::black_box(&self.secret);
     }
 }
+
+/// How a Finished message of TLS 1.2 and before begins (RFC 5246 section 7.4.9): the first under new keys.
+const FINISHED: [u8; 4] = [20, 0, 0, 12];
 
 enum Cipher {
     Null(MacKey),
