@@ -17,7 +17,7 @@ pub(super) struct Recent {
 }
 
 /// Octets of the ring.
-const RING: usize = 64 << 10;
+const RING: usize = 256 << 10;
 /// Octets kept of one segment.
 const SEGMENT_MAX: usize = 4096;
 /// The position of the stream's record before, the sequence number and the length.
