@@ -65,15 +65,24 @@ def score(hopwire, path, has_keys):
 def read(lines):
     """Traces as (client-hop keys, upstream keys), and all keys seen. A key is `client>server#ordinal`."""
     traces, seen = defaultdict(lambda: (set(), set())), set()
+    keys, sealed = {}, []
     for line in lines:
         exchange = json.loads(line)
-        if exchange.get("type") != "exchange":
+        if exchange.get("type") not in ("exchange", "sealed"):
             continue
         key = f"{exchange['client']}>{exchange['server']}#{exchange['id'].rsplit('.', 1)[1]}"
         seen.add(key)
-        if exchange.get("trace") is not None:
+        keys[exchange["id"]] = key
+        if exchange["type"] == "sealed":
+            # The exchange that led to it was written before, without a trace.
+            sealed.append((exchange["trace"], exchange["downstream"], key))
+        elif exchange.get("trace") is not None:
             # The proxy listens on 8091, the stores on 9000.
             traces[exchange["trace"]][not exchange["server"].endswith(":8091")].add(key)
+    for trace, downstream, key in sealed:
+        if trace is not None:
+            traces[trace][0].add(keys[downstream])
+            traces[trace][1].add(key)
     return traces, seen
 
 

@@ -1,0 +1,78 @@
+//! Which candidate is the one: those that have no other, again and again, as long as that leaves others with only one.
+
+use crate::hops::sealed::candidates::Group;
+use crate::hops::sealed::usual::{Fit, Usual};
+
+/// A call and a sealed exchange that are held to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The place of the call.
+    pub(super) front: usize,
+    /// The place of the sealed exchange.
+    pub(super) sealed: usize,
+    /// Whether neither had another candidate.
+    pub(super) is_sole: bool,
+}
+
+/// Who may belong to whom: by index, the indices of the other side that are left.
+struct Graph {
+    fronts: Vec<Vec<usize>>,
+    sealed: Vec<Vec<usize>>,
+}
+
+/// The pairs of a group, each call and each sealed exchange in one at most.
+pub(super) fn choose(group: &Group<'_>) -> Vec<Choice> {
+    let mut graph = Graph::of(group);
+    let is_sole = |graph: &Graph, front: usize| match graph.fronts.get(front).map(Vec::as_slice) {
+        Some([sealed]) => graph.sealed.get(*sealed).is_some_and(|fronts| fronts.len() == 1),
+        _ => false,
+    };
+    let sole: Vec<bool> = (0..graph.fronts.len()).map(|front| is_sole(&graph, front)).collect();
+    let mut choices = Vec::new();
+    let mut due: Vec<usize> = (0..graph.fronts.len()).collect();
+    while let Some(front) = due.pop() {
+        let Some(&[sealed]) = graph.fronts.get(front).map(Vec::as_slice) else { continue };
+        due.extend(graph.take(front, sealed));
+        if let (Some((front_place, _)), Some((sealed_place, _))) = (group.fronts.get(front), group.sealed.get(sealed)) {
+            let is_sole = sole.get(front).copied().unwrap_or(false);
+            choices.push(Choice { front: *front_place, sealed: *sealed_place, is_sole });
+        }
+    }
+    choices
+}
+
+impl Graph {
+    fn of(group: &Group<'_>) -> Self {
+        let usual = Usual::learn(group);
+        let mut graph = Self { fronts: vec![Vec::new(); group.fronts.len()], sealed: vec![Vec::new(); group.sealed.len()] };
+        for ((index, (_, front)), edges) in group.fronts.iter().enumerate().zip(&mut graph.fronts) {
+            let (mut known, mut unknown) = (Vec::new(), Vec::new());
+            for candidate in group.candidates(front) {
+                match usual.fit(front, &candidate) {
+                    Fit::Usual => known.push(candidate.sealed),
+                    Fit::Unknown => unknown.push(candidate.sealed),
+                    Fit::Unusual => {}
+                }
+            }
+            *edges = if known.is_empty() { unknown } else { known };
+            edges.truncate(EDGES_MAX);
+            for sealed in edges {
+                graph.sealed.get_mut(*sealed).into_iter().for_each(|fronts| fronts.push(index));
+            }
+        }
+        graph
+    }
+
+    /// Takes a pair out; gives the calls that have lost a candidate.
+    fn take(&mut self, front: usize, sealed: usize) -> Vec<usize> {
+        self.fronts.get_mut(front).into_iter().for_each(Vec::clear);
+        let others = self.sealed.get_mut(sealed).map(std::mem::take).unwrap_or_default();
+        for other in &others {
+            self.fronts.get_mut(*other).into_iter().for_each(|edges| edges.retain(|one| *one != sealed));
+        }
+        others
+    }
+}
+
+/// So many candidates that fit equally well are remembered; nobody could tell which of more it is.
+const EDGES_MAX: usize = 64;
