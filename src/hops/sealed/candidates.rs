@@ -11,6 +11,10 @@ use crate::model::{SealedExchange, SealedMessage, Timestamp};
 pub(super) struct Group<'x> {
     pub(super) fronts: Vec<(usize, &'x Front)>,
     pub(super) sealed: Vec<(usize, &'x SealedExchange)>,
+    /// Their indices, in order of the length of their answer.
+    by_answer: Vec<usize>,
+    /// The widest range of such a length.
+    width_max: u64,
 }
 
 /// A sealed exchange that may be the next leg of a call, and by how much its messages are longer there, in octets.
@@ -23,19 +27,50 @@ pub(super) struct Candidate {
 }
 
 impl Group<'_> {
-    /// Puts the sealed exchanges in order of time.
+    /// Puts the sealed exchanges in order.
     pub(super) fn sort(&mut self) {
         self.sealed.sort_by_key(|(_, sealed)| (sealed.request.start, sealed.id));
+        let answers = || self.sealed.iter().map(|(_, sealed)| &sealed.response.octets);
+        self.width_max = answers().map(|octets| octets.end().saturating_sub(*octets.start())).max().unwrap_or(0);
+        let starts: Vec<u64> = answers().map(|octets| *octets.start()).collect();
+        self.by_answer = (0..starts.len()).collect();
+        self.by_answer.sort_by_key(|index| starts.get(*index).copied());
     }
 
-    /// The candidates of a call.
+    /// The candidates of a call; of very many only the first.
     pub(super) fn candidates<'g>(&'g self, front: &'g Front) -> impl Iterator<Item = Candidate> + 'g {
+        self.within(front).take(SCANNED_MAX).filter_map(|index| self.candidate(front, index))
+    }
+
+    /// All candidates of a call whose answer grew by so much; `None` where those that could be are too many.
+    pub(super) fn all_candidates(&self, front: &Front, grown: Option<RangeInclusive<i64>>) -> Option<Vec<Candidate>> {
+        let by_time = self.within(front);
+        let by_answer = grown.zip(front.answered.as_ref()).map_or(&[][..], |(grown, answered)| {
+            let least = answered.range.start().saturating_add_signed(*grown.start()).saturating_sub(self.width_max);
+            let most = answered.range.end().saturating_add_signed(*grown.end());
+            let length = |index: &usize| self.sealed.get(*index).map_or(0, |(_, sealed)| *sealed.response.octets.start());
+            let first = self.by_answer.partition_point(|index| length(index) < least);
+            let last = self.by_answer.partition_point(|index| length(index) <= most);
+            self.by_answer.get(first..last).unwrap_or_default()
+        });
+        let is_shorter = front.answered.is_some() && !by_answer.is_empty() && by_answer.len() < by_time.len();
+        let count = if is_shorter { by_answer.len() } else { by_time.len() };
+        let find = |index| self.candidate(front, index);
+        (count <= COMPARED_MAX).then(|| {
+            if is_shorter { by_answer.iter().copied().filter_map(find).collect() } else { by_time.filter_map(find).collect() }
+        })
+    }
+
+    /// Those whose request began within the call.
+    fn within(&self, front: &Front) -> std::ops::Range<usize> {
         let earliest = front.start.before(SKEW_MAX);
-        let latest = front.first_byte.map_or(Timestamp::EPOCH, |at| at.after(SKEW_MAX));
+        let latest = front.first_byte.map_or(front.start, |at| at.after(SKEW_MAX));
         let first = self.sealed.partition_point(|(_, sealed)| sealed.request.start < earliest);
-        let rest = self.sealed.iter().enumerate().skip(first).take(SCANNED_MAX);
-        let within = rest.take_while(move |(_, (_, sealed))| sealed.request.start <= latest);
-        within.filter_map(|(index, (_, sealed))| candidate(front, sealed, index))
+        first..self.sealed.partition_point(|(_, sealed)| sealed.request.start <= latest).max(first)
+    }
+
+    fn candidate(&self, front: &Front, index: usize) -> Option<Candidate> {
+        candidate(front, self.sealed.get(index)?.1, index)
     }
 }
 
@@ -72,5 +107,8 @@ const SKEW_MAX: Duration = Duration::from_millis(1);
 /// A proxy adds or drops some fields, not more than this.
 const GROWN_MAX: i64 = 2048;
 
-/// So many sealed exchanges are looked at for one call; more at once tell little.
+/// So many sealed exchanges are looked at for one call, to learn from them.
 const SCANNED_MAX: usize = 4096;
+
+/// So many are looked at to find the one.
+const COMPARED_MAX: usize = 1 << 14;

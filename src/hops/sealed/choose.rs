@@ -23,13 +23,9 @@ struct Graph {
 /// The pairs of a group, each call and each sealed exchange in one at most.
 pub(super) fn choose(group: &Group<'_>) -> Vec<Choice> {
     let mut graph = Graph::of(group);
-    let is_sole = |graph: &Graph, front: usize| match graph.fronts.get(front).map(Vec::as_slice) {
-        Some([sealed]) => graph.sealed.get(*sealed).is_some_and(|fronts| fronts.len() == 1),
-        _ => false,
-    };
-    let sole: Vec<bool> = (0..graph.fronts.len()).map(|front| is_sole(&graph, front)).collect();
+    let sole: Vec<bool> = (0..graph.fronts.len()).map(|front| graph.is_sole(front)).collect();
     let mut choices = Vec::new();
-    let mut due: Vec<usize> = (0..graph.fronts.len()).collect();
+    let mut due: Vec<usize> = (0..graph.fronts.len()).rev().collect();
     while let Some(front) = due.pop() {
         let Some(&[sealed]) = graph.fronts.get(front).map(Vec::as_slice) else { continue };
         due.extend(graph.take(front, sealed));
@@ -45,9 +41,10 @@ impl Graph {
     fn of(group: &Group<'_>) -> Self {
         let usual = Usual::learn(group);
         let mut graph = Self { fronts: vec![Vec::new(); group.fronts.len()], sealed: vec![Vec::new(); group.sealed.len()] };
+        let mut crowded = Vec::new();
         for ((index, (_, front)), edges) in group.fronts.iter().enumerate().zip(&mut graph.fronts) {
             let (mut known, mut unknown) = (Vec::new(), Vec::new());
-            for candidate in group.candidates(front) {
+            for candidate in group.all_candidates(front, usual.answered(front)).unwrap_or_default() {
                 match usual.fit(front, &candidate) {
                     Fit::Usual => known.push(candidate.sealed),
                     Fit::Unknown => unknown.push(candidate.sealed),
@@ -55,12 +52,26 @@ impl Graph {
                 }
             }
             *edges = if known.is_empty() { unknown } else { known };
-            edges.truncate(EDGES_MAX);
+            if edges.len() > EDGES_MAX {
+                crowded.push(index);
+            }
             for sealed in edges {
                 graph.sealed.get_mut(*sealed).into_iter().for_each(|fronts| fronts.push(index));
             }
         }
+        // Nobody can tell which of so many it is, and those that are left in the end are no surer.
+        for index in crowded {
+            graph.fronts.get_mut(index).into_iter().for_each(Vec::clear);
+        }
         graph
+    }
+
+    /// Whether a call has one candidate, which has no other call.
+    fn is_sole(&self, front: usize) -> bool {
+        match self.fronts.get(front).map(Vec::as_slice) {
+            Some([sealed]) => self.sealed.get(*sealed).is_some_and(|fronts| fronts.len() == 1),
+            _ => false,
+        }
     }
 
     /// Takes a pair out; gives the calls that have lost a candidate.
@@ -74,5 +85,5 @@ impl Graph {
     }
 }
 
-/// So many candidates that fit equally well are remembered; nobody could tell which of more it is.
-const EDGES_MAX: usize = 64;
+/// A call with more candidates that fit equally well is not joined.
+const EDGES_MAX: usize = 256;

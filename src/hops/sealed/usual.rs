@@ -19,7 +19,7 @@ pub(super) struct Usual {
 /// How many calls of a kind have a candidate that grew by so much.
 struct Sums<K, G> {
     counts: HashMap<(K, G), Count>,
-    kinds: HashMap<K, Kind>,
+    kinds: HashMap<K, Kind<G>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -29,10 +29,11 @@ struct Count {
     last: usize,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Kind {
+struct Kind<G> {
     calls: u32,
     best: u32,
+    /// What is frequent, in order.
+    frequent: Vec<G>,
 }
 
 /// Whether a candidate grew as is usual.
@@ -47,10 +48,12 @@ pub(super) enum Fit {
 }
 
 impl Usual {
-    /// Learns from all calls of a group and their candidates.
+    /// Learns from the calls of a group and their candidates; where there are many, from some of them.
     pub(super) fn learn(group: &Group<'_>) -> Self {
         let mut usual = Self { asked: Sums::new(), answered: Sums::new(), both: Sums::new() };
-        for (number, (_, front)) in (1..).zip(&group.fronts) {
+        let step = group.fronts.len().div_ceil(LEARNT_FROM_MAX).max(1);
+        let fronts = || (1..).zip(group.fronts.iter().step_by(step));
+        for (number, (_, front)) in fronts() {
             let Some([asked, answered]) = kinds_of(front) else { continue };
             for candidate in group.candidates(front) {
                 each(&candidate.asked, |grown| usual.asked.add(asked, grown, number));
@@ -59,32 +62,29 @@ impl Usual {
             usual.asked.end(asked);
             usual.answered.end(answered);
         }
-        usual.asked.find_best();
-        usual.answered.find_best();
+        usual.asked.find_frequent(SHARE_ONE);
+        usual.answered.find_frequent(SHARE_ONE);
         // Only what is frequent for each message can be frequent for both.
-        for (number, (_, front)) in (1..).zip(&group.fronts) {
+        for (number, (_, front)) in fronts() {
             let Some(kinds) = kinds_of(front) else { continue };
             for candidate in group.candidates(front) {
-                usual.pairs(kinds, &candidate, |both, grown| both.add(kinds, grown, number));
+                usual.add_pairs(kinds, &candidate, number);
             }
             usual.both.end(kinds);
         }
-        usual.both.find_best();
+        usual.both.find_frequent(SHARE_BOTH);
+        usual.asked.find_frequent(SHARE_BOTH);
+        usual.answered.find_frequent(SHARE_BOTH);
         usual
     }
 
     /// Whether a candidate of a call grew as is usual for its kind.
     pub(super) fn fit(&self, front: &Front, candidate: &Candidate) -> Fit {
         let Some(kinds) = kinds_of(front) else { return Fit::Unusual };
-        let known = self.both.kinds.get(&kinds).copied().unwrap_or_default();
-        if known.calls >= CALLS_MIN {
-            let mut fit = Fit::Unusual;
-            each_pair(&candidate.asked, &candidate.answered, |grown| {
-                if self.both.is_frequent(kinds, grown, SHARE_BOTH) {
-                    fit = Fit::Usual;
-                }
-            });
-            return fit;
+        if let Some(frequent) = self.both.known(kinds) {
+            let is_usual =
+                |[asked, answered]: &[i64; 2]| candidate.asked.contains(asked) && candidate.answered.contains(answered);
+            return if frequent.iter().any(is_usual) { Fit::Usual } else { Fit::Unusual };
         }
         let [asked, answered] = kinds;
         let one = self.asked.fit(asked, &candidate.asked);
@@ -96,22 +96,34 @@ impl Usual {
         }
     }
 
-    fn pairs(
-        &mut self,
-        [asked, answered]: [u64; 2],
-        candidate: &Candidate,
-        mut take: impl FnMut(&mut Sums<[u64; 2], [i64; 2]>, [i64; 2]),
-    ) {
-        let both = &mut self.both;
-        each_pair(&candidate.asked, &candidate.answered, |[one, other]| {
-            if self.asked.is_frequent(asked, one, SHARE_ONE) && self.answered.is_frequent(answered, other, SHARE_ONE) {
-                take(both, [one, other]);
+    /// By how much the answer of a call can have grown, from the least to the most, where that is known.
+    pub(super) fn answered(&self, front: &Front) -> Option<RangeInclusive<i64>> {
+        let kinds @ [_, answered] = kinds_of(front)?;
+        let (least, most) = match self.both.known(kinds) {
+            Some(frequent) => {
+                let of = || frequent.iter().map(|[_, answered]| *answered);
+                (of().min()?, of().max()?)
             }
-        });
+            None => {
+                let frequent = self.answered.known(answered)?;
+                (*frequent.first()?, *frequent.last()?)
+            }
+        };
+        Some(least..=most)
+    }
+
+    fn add_pairs(&mut self, kinds: [u64; 2], candidate: &Candidate, number: usize) {
+        let [asked, answered] = kinds;
+        let (Some(asked), Some(answered)) = (self.asked.kinds.get(&asked), self.answered.kinds.get(&answered)) else { return };
+        for one in asked.frequent.iter().filter(|grown| candidate.asked.contains(grown)) {
+            for other in answered.frequent.iter().filter(|grown| candidate.answered.contains(grown)) {
+                self.both.add(kinds, [*one, *other], number);
+            }
+        }
     }
 }
 
-impl<K: Copy + Eq + Hash, G: Copy + Eq + Hash> Sums<K, G> {
+impl<K: Copy + Eq + Hash, G: Copy + Eq + Hash + Ord> Sums<K, G> {
     fn new() -> Self {
         Self { counts: HashMap::new(), kinds: HashMap::new() }
     }
@@ -128,37 +140,41 @@ impl<K: Copy + Eq + Hash, G: Copy + Eq + Hash> Sums<K, G> {
 
     /// Counts a call of a kind.
     fn end(&mut self, kind: K) {
-        self.kinds.entry(kind).or_default().calls += 1;
+        self.kinds.entry(kind).or_insert_with(|| Kind { calls: 0, best: 0, frequent: Vec::new() }).calls += 1;
     }
 
-    fn find_best(&mut self) {
+    /// Finds what nearly as many calls of a kind have as have the most frequent, where that is most of the kind.
+    fn find_frequent(&mut self, (share, of): (u32, u32)) {
         for ((kind, _), count) in &self.counts {
             if let Some(kind) = self.kinds.get_mut(kind) {
                 kind.best = kind.best.max(count.calls);
+                kind.frequent.clear();
             }
         }
+        for ((kind, grown), count) in &self.counts {
+            if let Some(kind) = self.kinds.get_mut(kind)
+                && count.calls * of >= kind.best * share
+                && kind.best * 2 >= kind.calls
+            {
+                kind.frequent.push(*grown);
+            }
+        }
+        self.kinds.values_mut().for_each(|kind| kind.frequent.sort_unstable());
     }
 
-    /// Whether nearly as many calls have such a candidate as have the most frequent one, and that is most of the kind.
-    fn is_frequent(&self, kind: K, grown: G, (share, of): (u32, u32)) -> bool {
-        let (Some(count), Some(known)) = (self.counts.get(&(kind, grown)), self.kinds.get(&kind)) else { return false };
-        count.calls * of >= known.best * share && known.best * 2 >= known.calls
+    /// What is frequent for a kind of which enough was seen.
+    fn known(&self, kind: K) -> Option<&[G]> {
+        self.kinds.get(&kind).filter(|known| known.calls >= CALLS_MIN).map(|known| known.frequent.as_slice())
     }
 }
 
 impl Sums<u64, i64> {
     fn fit(&self, kind: u64, grown: &RangeInclusive<i64>) -> Fit {
-        let is_known = self.kinds.get(&kind).is_some_and(|known| known.calls >= CALLS_MIN);
-        if !is_known {
-            return Fit::Unknown;
+        match self.known(kind) {
+            None => Fit::Unknown,
+            Some(frequent) if frequent.iter().any(|one| grown.contains(one)) => Fit::Usual,
+            Some(_) => Fit::Unusual,
         }
-        let mut fit = Fit::Unusual;
-        each(grown, |grown| {
-            if self.is_frequent(kind, grown, SHARE_BOTH) {
-                fit = Fit::Usual;
-            }
-        });
-        fit
     }
 }
 
@@ -166,18 +182,11 @@ fn kinds_of(front: &Front) -> Option<[u64; 2]> {
     Some([front.asked.as_ref()?.kind, front.answered.as_ref()?.kind])
 }
 
-/// All lengths of a range; one that is too wide to tell anything counts as its middle.
-fn each(range: &RangeInclusive<i64>, mut take: impl FnMut(i64)) {
-    let width = range.end().saturating_sub(*range.start());
-    if (0..WIDTH_MAX).contains(&width) {
+/// All lengths of a range, unless it is too wide to tell anything.
+fn each(range: &RangeInclusive<i64>, take: impl FnMut(i64)) {
+    if range.end().saturating_sub(*range.start()) < WIDTH_MAX {
         range.clone().for_each(take);
-    } else {
-        take(range.start().midpoint(*range.end()));
     }
-}
-
-fn each_pair(one: &RangeInclusive<i64>, other: &RangeInclusive<i64>, mut take: impl FnMut([i64; 2])) {
-    each(one, |one| each(other, |other| take([one, other])));
 }
 
 /// So many calls of a kind tell what is usual for it.
@@ -187,5 +196,7 @@ const SHARE_ONE: (u32, u32) = (1, 2);
 const SHARE_BOTH: (u32, u32) = (3, 4);
 /// Lengths in a range that are counted one by one.
 const WIDTH_MAX: i64 = 64;
+/// So many calls are learnt from.
+const LEARNT_FROM_MAX: usize = 2048;
 /// Lengths that are counted.
 const COUNTS_MAX: usize = 1 << 18;
