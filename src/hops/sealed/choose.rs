@@ -25,10 +25,11 @@ pub(super) fn choose(group: &Group<'_>) -> Vec<Choice> {
     let mut graph = Graph::of(group);
     let sole: Vec<bool> = (0..graph.fronts.len()).map(|front| graph.is_sole(front)).collect();
     let mut choices = Vec::new();
-    let mut due: Vec<usize> = (0..graph.fronts.len()).rev().collect();
-    while let Some(front) = due.pop() {
-        let Some(&[sealed]) = graph.fronts.get(front).map(Vec::as_slice) else { continue };
-        due.extend(graph.take(front, sealed));
+    let fronts = (0..graph.fronts.len()).rev().map(Node::Front);
+    let mut due: Vec<Node> = fronts.chain((0..graph.sealed.len()).rev().map(Node::Sealed)).collect();
+    while let Some(node) = due.pop() {
+        let Some((front, sealed)) = graph.only(node) else { continue };
+        graph.take(front, sealed, &mut due);
         if let (Some((front_place, _)), Some((sealed_place, _))) = (group.fronts.get(front), group.sealed.get(sealed)) {
             let is_sole = sole.get(front).copied().unwrap_or(false);
             choices.push(Choice { front: *front_place, sealed: *sealed_place, is_sole });
@@ -74,15 +75,39 @@ impl Graph {
         }
     }
 
-    /// Takes a pair out; gives the calls that have lost a candidate.
-    fn take(&mut self, front: usize, sealed: usize) -> Vec<usize> {
-        self.fronts.get_mut(front).into_iter().for_each(Vec::clear);
-        let others = self.sealed.get_mut(sealed).map(std::mem::take).unwrap_or_default();
-        for other in &others {
-            self.fronts.get_mut(*other).into_iter().for_each(|edges| edges.retain(|one| *one != sealed));
+    /// The pair of a call that has one candidate, or of a sealed exchange that has one.
+    fn only(&self, node: Node) -> Option<(usize, usize)> {
+        match node {
+            Node::Front(front) => match self.fronts.get(front)?.as_slice() {
+                [sealed] => Some((front, *sealed)),
+                _ => None,
+            },
+            Node::Sealed(sealed) => match self.sealed.get(sealed)?.as_slice() {
+                [front] if self.fronts.get(*front)?.contains(&sealed) => Some((*front, sealed)),
+                _ => None,
+            },
         }
-        others
     }
+
+    /// Takes a pair out; adds those that have lost a candidate to what is to be looked at.
+    fn take(&mut self, front: usize, sealed: usize, due: &mut Vec<Node>) {
+        let ours = self.fronts.get_mut(front).map(std::mem::take).unwrap_or_default();
+        let theirs = self.sealed.get_mut(sealed).map(std::mem::take).unwrap_or_default();
+        for other in ours {
+            self.sealed.get_mut(other).into_iter().for_each(|fronts| fronts.retain(|one| *one != front));
+            due.push(Node::Sealed(other));
+        }
+        for other in theirs {
+            self.fronts.get_mut(other).into_iter().for_each(|edges| edges.retain(|one| *one != sealed));
+            due.push(Node::Front(other));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Node {
+    Front(usize),
+    Sealed(usize),
 }
 
 /// A call with more candidates that fit equally well is not joined.
