@@ -265,7 +265,8 @@ impl Stage {
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
-        let hop = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
     }

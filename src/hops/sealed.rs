@@ -164,3 +164,145 @@ impl Sealings {
         (middle > 0).then(|| *starts.select_nth_unstable(middle).1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hops::HopId;
+    use crate::hops::sealed::front::Octets;
+    use crate::model::{Endpoint, Endpoints, FlowId, SealedMessage, Stamp};
+
+    fn id(flow: u64) -> ExchangeId {
+        ExchangeId { flow: FlowId(flow), ordinal: 1 }
+    }
+
+    fn endpoint(last: u8, port: u16) -> Endpoint {
+        Endpoint::new(IpAddr::from([10, 0, 0, last]), port)
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_nanos(i64::try_from(millis * 1_000_000).unwrap())
+    }
+
+    /// A call of so many octets either way, from its start to its end in milliseconds, to the proxy 10.0.0.4.
+    fn front(number: u64, [asked, answered]: [u64; 2], [start, end]: [u64; 2]) -> Front {
+        let octets = |length: u64, kind| Some(Octets { range: length..=length, kind });
+        Front {
+            id: id(number),
+            trace: id(number),
+            hop: HopId(0),
+            server: endpoint(4, 8091),
+            start: at(start),
+            first_byte: Some(at(end)),
+            end: Some(at(end)),
+            is_retry: false,
+            has_waited: true,
+            request_end: Some(at(start)),
+            asked: octets(asked, 1),
+            answered: octets(answered, 2),
+        }
+    }
+
+    /// The same from the proxy to the store.
+    fn sealed(number: u64, [asked, answered]: [u64; 2], [start, end]: [u64; 2]) -> Box<SealedExchange> {
+        let message = |length: u64, millis| SealedMessage::begin(length..=length, Stamp { at: at(millis), ..Stamp::default() });
+        let endpoints = Endpoints { client: endpoint(4, 40_000), server: endpoint(2, 9000) };
+        Box::new(SealedExchange { id: id(number), endpoints, request: message(asked, start), response: message(answered, end) })
+    }
+
+    /// The calls that the sealed exchanges are joined to, in order, and whether surely.
+    fn joins(sealings: &mut Sealings) -> Vec<Option<(u64, bool)>> {
+        let settled = sealings.settle(true);
+        let partner = |member: &SealedMember| member.partner.map(|partner| (partner.downstream.flow.0, partner.is_sole));
+        settled.sealed.iter().map(partner).collect()
+    }
+
+    #[test]
+    fn the_one_within_a_call_is_its_next_leg_and_one_beside_it_is_not() {
+        let mut sealings = Sealings::default();
+        sealings.offer(front(1, [900, 400], [10, 30]));
+        sealings.offer(front(2, [900, 400], [40, 60]));
+        sealings.handle_sealed(sealed(11, [1000, 380], [12, 28]));
+        sealings.handle_sealed(sealed(12, [1000, 380], [35, 58]));
+        sealings.handle_sealed(sealed(13, [9000, 380], [42, 58]));
+        assert_eq!(joins(&mut sealings), [Some((1, true)), None, None]);
+    }
+
+    #[test]
+    fn two_that_fit_alike_are_not_joined_unless_the_other_is_taken() {
+        let mut sealings = Sealings::default();
+        sealings.offer(front(1, [900, 400], [10, 40]));
+        sealings.offer(front(2, [900, 400], [11, 41]));
+        sealings.handle_sealed(sealed(11, [1000, 380], [14, 28]));
+        sealings.handle_sealed(sealed(12, [1000, 380], [15, 28]));
+        assert_eq!(joins(&mut sealings), [None, None]);
+        // The second answer came too late for the first call.
+        let mut sealings = Sealings::default();
+        sealings.offer(front(1, [900, 400], [10, 30]));
+        sealings.offer(front(2, [900, 400], [11, 50]));
+        sealings.handle_sealed(sealed(11, [1000, 380], [14, 28]));
+        sealings.handle_sealed(sealed(12, [1000, 380], [15, 45]));
+        assert_eq!(joins(&mut sealings), [Some((1, false)), Some((2, false))]);
+    }
+
+    #[test]
+    fn what_a_proxy_usually_adds_tells_calls_apart_that_run_at_once() {
+        let mut sealings = Sealings::default();
+        for number in 0..40 {
+            let (asked, answered) = (900 + 7 * (number * 13 % 40), 400 + 5 * (number * 29 % 40));
+            sealings.offer(front(number, [asked, answered], [10, 100]));
+            sealings.handle_sealed(sealed(100 + number, [asked + 95, answered - 31], [20, 90]));
+        }
+        // The proxy's own request, of a length that is near some of the others.
+        sealings.handle_sealed(sealed(999, [1012, 377], [20, 90]));
+        let expected: Vec<_> = (0..40).map(Some).chain([None]).collect();
+        let found: Vec<_> = joins(&mut sealings).into_iter().map(|join| join.map(|(flow, _)| flow)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_recorded_partner_is_taken_as_it_was_told() {
+        let mut sealings = Sealings::default();
+        sealings.offer(front(1, [900, 400], [10, 40]));
+        let partner = SealedPartner { trace: id(1), downstream: id(1), is_sole: false };
+        sealings.handle_recorded(sealed(11, [5, 5], [70, 80]), Some(partner));
+        sealings.handle_recorded(sealed(12, [1000, 380], [12, 28]), None);
+        assert_eq!(joins(&mut sealings), [Some((1, false)), None]);
+    }
+
+    #[test]
+    fn calls_that_found_none_are_told_with_whether_there_was_something_to_find() {
+        let mut sealings = Sealings::default();
+        sealings.offer(front(1, [900, 400], [10, 40]));
+        sealings.offer(Front { server: endpoint(7, 80), ..front(2, [900, 400], [10, 40]) });
+        sealings.handle_sealed(sealed(11, [1000, 380], [70, 80]));
+        let alone = sealings.settle(true).alone;
+        assert_eq!(
+            alone.iter().map(|lone| (lone.front.id, lone.has_sealed)).collect::<Vec<_>>(),
+            [(id(1), true), (id(2), false)]
+        );
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_younger_half_goes_on_waiting() {
+        let mut sealings = Sealings::default();
+        let count = Sealings::FRONTS_MAX as u64;
+        for number in 0..count {
+            sealings.offer(front(number, [900, 400], [10 + 4 * number, 12 + 4 * number]));
+        }
+        sealings.handle_sealed(sealed(count, [1000, 380], [11, 12]));
+        sealings.handle_sealed(sealed(count + 1, [1000, 380], [4 * count - 1, 4 * count]));
+        assert!(sealings.is_full());
+        let settled = sealings.settle(false);
+        assert_eq!(settled.sealed.len(), 1);
+        assert!(settled.sealed[0].front.is_some() && settled.alone.len() as u64 >= count / 2 - 1);
+        assert!(!sealings.is_full());
+        assert_eq!(joins(&mut sealings).len(), 1);
+        // Also where all are of one moment.
+        for number in 0..count {
+            sealings.offer(front(number, [900, 400], [10, 12]));
+        }
+        sealings.settle(false);
+        assert!(!sealings.is_full());
+    }
+}

@@ -143,6 +143,16 @@ impl Topology {
         self.hop_of(endpoints, HopTransport::Tls)
     }
 
+    /// The hop of a flow of which a recorded run says that it belongs to one.
+    pub fn recorded_hop(&mut self, closed: &FlowClosed) -> Option<HopId> {
+        let transport = match &closed.protocol {
+            Protocol::Tls { .. } => HopTransport::Tls,
+            _ => HopTransport::Clear,
+        };
+        let is_recorded = self.recorded.contains_key(&closed.endpoints.server);
+        is_recorded.then(|| self.hop_of(closed.endpoints, transport))
+    }
+
     /// The hop of a server, where it has been used.
     pub fn find(&self, server: Endpoint) -> Option<HopId> {
         self.by_server.get(&server).copied()

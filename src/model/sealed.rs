@@ -24,7 +24,7 @@ pub struct SealedExchange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedMessage {
     /// Octets of content, from the least to the most that the records can hold: one number where the cipher adds a fixed length.
-    /// Padding of TLS 1.3 (RFC 8446 section 5.4), which hardly anybody sends, would count as content.
+    /// Padding of TLS 1.3 (RFC 8446 section 5.4) counts as content: the Java runtime adds 16 octets to each record.
     pub octets: RangeInclusive<u64>,
     /// Records.
     pub records: u32,

@@ -47,7 +47,7 @@ struct Seals {
     request: Option<SealedMessage>,
     answer: Option<Answer>,
     /// Records that may be an alert at the end.
-    alerts: [Option<Stamp>; 2],
+    alerts: [Option<(Stamp, u64)>; 2],
     /// Whether the server has sent its tickets, if it sends any.
     has_tickets: bool,
     ready: VecDeque<SealedPair>,
@@ -187,7 +187,7 @@ impl Seals {
         let octets = content(self.overhead.end())..=content(self.overhead.start());
         if let Stage::Handshake { finished, passed } = self.stage {
             if from == Side::Client {
-                let is_finished = octets.contains(&finished);
+                let is_finished = octets.contains(&finished) || octets.contains(&(finished + PADDING_BYTES));
                 self.stage = if is_finished { Stage::Ready } else { Stage::Handshake { finished, passed: passed + 1 } };
             }
             return passed < HANDSHAKE_RECORDS_MAX;
@@ -195,15 +195,15 @@ impl Seals {
         let [client_alert, server_alert] = &mut self.alerts;
         let alert = if from == Side::Client { client_alert } else { server_alert };
         // An alert ends what a side sends: what is followed by more was none.
-        if let Some(stamp) = alert.take() {
-            self.add(from, stamp, &(ALERT_BYTES..=ALERT_BYTES));
+        if let Some((stamp, octets)) = alert.take() {
+            self.add(from, stamp, &(octets..=octets));
         }
-        if self.is_tls13 && octets == (ALERT_BYTES..=ALERT_BYTES) {
+        if self.is_of_length(&octets, ALERT_BYTES) {
             let [client_alert, server_alert] = &mut self.alerts;
-            *(if from == Side::Client { client_alert } else { server_alert }) = Some(stamp);
-            return true;
+            *(if from == Side::Client { client_alert } else { server_alert }) = Some((stamp, *octets.start()));
+        } else {
+            self.add(from, stamp, &octets);
         }
-        self.add(from, stamp, &octets);
         true
     }
 
@@ -222,7 +222,7 @@ impl Seals {
             self.stage = Stage::Ready;
         }
         let is_between = self.request.is_none() || self.answer.is_some();
-        if is_between && self.is_key_update(octets) {
+        if is_between && self.is_of_length(octets, KEY_UPDATE_BYTES) {
             return;
         }
         if self.answer.as_ref().is_some_and(Answer::is_interim) {
@@ -249,7 +249,7 @@ impl Seals {
             return;
         }
         let is_doubtful = self.is_tls13 && !self.has_tickets;
-        let is_key_update = self.is_key_update(octets);
+        let is_key_update = self.is_of_length(octets, KEY_UPDATE_BYTES);
         match &mut self.answer {
             Some(answer) => {
                 if is_doubtful && answer.doubtful_records < TICKETS_MAX {
@@ -281,9 +281,10 @@ impl Seals {
         }
     }
 
-    /// Where a message would begin, so short a record is a KeyUpdate (RFC 8446 section 4.6.3).
-    fn is_key_update(&self, octets: &RangeInclusive<u64>) -> bool {
-        self.is_tls13 && *octets == (KEY_UPDATE_BYTES..=KEY_UPDATE_BYTES)
+    /// Whether a record is as long as one that is no application data, whose type TLS 1.3 hides: an alert, or where a message
+    /// would begin a KeyUpdate (RFC 8446 section 4.6.3).
+    fn is_of_length(&self, octets: &RangeInclusive<u64>, length: u64) -> bool {
+        self.is_tls13 && [length, length + PADDING_BYTES].iter().any(|length| octets == &(*length..=*length))
     }
 }
 
@@ -326,6 +327,8 @@ const NONCE_BYTES: usize = 8;
 const BLOCK_BYTES: usize = 16;
 /// IV, MAC of SHA-384 and padding of a block.
 const UNKNOWN_BYTES_MAX: usize = 80;
+/// With so much the Java runtime pads each record.
+const PADDING_BYTES: u64 = 16;
 const ALERT_BYTES: u64 = 2;
 const KEY_UPDATE_BYTES: u64 = 5;
 const CONTINUE_BYTES: u64 = 25;
@@ -333,3 +336,78 @@ const CONTINUE_BYTES: u64 = 25;
 const TICKETS_MAX: u32 = 2;
 /// Records with a client's certificate before its Finished.
 const HANDSHAKE_RECORDS_MAX: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Frame, Timestamp};
+
+    /// Runs records of TLS 1.3 with AES-128-GCM after the handshake: `>` and `<` with octets of content each. Gives ordinal, and
+    /// octets of request and answer.
+    fn run(records: &str) -> Vec<(u32, RangeInclusive<u64>, RangeInclusive<u64>)> {
+        run_with(records, Some(TlsVersion::Tls13), Some(0x1301), 17)
+    }
+
+    fn run_with(
+        records: &str,
+        version: Option<TlsVersion>,
+        suite: Option<u16>,
+        overhead: u16,
+    ) -> Vec<(u32, RangeInclusive<u64>, RangeInclusive<u64>)> {
+        let mut seals = Seals::new(&TlsView { version, suite, ..TlsView::default() });
+        for (record, number) in records.split_ascii_whitespace().zip(1..) {
+            let (side, content) = record.split_at(1);
+            let from = if side == ">" { Side::Client } else { Side::Server };
+            let stamp = Stamp { at: Timestamp::from_nanos(number), frame: Frame::new(0, 1) };
+            if !seals.handle_record(from, stamp, content.parse::<u16>().unwrap() + overhead) {
+                return Vec::new();
+            }
+        }
+        seals.finish_exchange();
+        seals.ready.drain(..).map(|pair| (pair.ordinal, pair.request.octets, pair.response.octets)).collect()
+    }
+
+    #[test]
+    fn the_handshake_and_tickets_of_tls13_are_no_exchange() {
+        // The server's flight, the client's Finished, a ticket, and two exchanges.
+        assert_eq!(run("<1200 <36 >36 <230 >900 <400 >800 >50 <300 <70"), [(1, 900..=900, 400..=400), (2, 850..=850, 370..=370)]);
+        // A client certificate comes before the Finished; without a Finished nothing is told apart.
+        assert_eq!(run("<1200 >900 >264 >36 <230 >900 <400"), [(1, 900..=900, 400..=400)]);
+        assert_eq!(run("<1200 >52 <230 >900 <400 >18 <18"), [(1, 900..=900, 400..=400)], "padded by the Java runtime");
+        assert_eq!(run("<1200 >900 >900 >900 >900 >900 >900 >900 >900 >900 >36 >900 <400"), []);
+    }
+
+    #[test]
+    fn tickets_that_may_stand_before_the_first_answer_leave_its_length_open() {
+        assert_eq!(run(">36 >900 <230 <400 >900 <400"), [(1, 900..=900, 400..=630), (2, 900..=900, 400..=400)]);
+        assert_eq!(run(">36 >900 <230 <230 <400 <9"), [(1, 900..=900, 409..=869)]);
+        assert_eq!(run(">36 >900 <400"), [(1, 900..=900, 400..=400)]);
+    }
+
+    #[test]
+    fn an_interim_answer_does_not_end_an_exchange() {
+        assert_eq!(run(">36 <230 >900 <25 >5000 <400 >900 <300"), [(1, 5900..=5900, 400..=400), (2, 900..=900, 300..=300)]);
+        // What was never answered otherwise is no exchange, but has its number.
+        assert_eq!(run(">36 <230 >900 <25"), []);
+    }
+
+    #[test]
+    fn alerts_and_key_updates_are_no_messages_and_short_ends_of_bodies_are_counted() {
+        assert_eq!(run(">36 <230 >900 <400 <5 >5 >800 <300 >2 <2"), [(1, 900..=900, 405..=405), (2, 800..=800, 300..=300)]);
+        assert_eq!(run(">36 <230 >900 <400 <2 <5 >900 <400"), [(1, 900..=900, 407..=407), (2, 900..=900, 400..=400)]);
+    }
+
+    #[test]
+    fn without_its_start_a_connection_is_told_apart_after_the_first_answer() {
+        let found = run_with(">900 <400 <10 >900 <400", None, None, 24);
+        assert_eq!(found, [(1, 900..=908, 400..=408)]);
+    }
+
+    #[test]
+    fn a_block_cipher_leaves_as_much_open_as_its_padding() {
+        // TLS_RSA_WITH_AES_128_CBC_SHA: IV, MAC and at least an octet of padding.
+        let found = run_with(">900 <400", Some(TlsVersion::Tls12), Some(0x002f), 37);
+        assert_eq!(found, [(1, 885..=900, 385..=400)]);
+        assert_eq!(run_with(">900 <400", Some(TlsVersion::Tls12), Some(0xc02f), 24), [(1, 900..=900, 400..=400)]);
+    }
+}
