@@ -249,7 +249,7 @@ mod tests {
     fn what_a_proxy_usually_adds_tells_calls_apart_that_run_at_once() {
         let mut sealings = Sealings::default();
         for number in 0..40 {
-            let (asked, answered) = (900 + 7 * (number * 13 % 40), 400 + 5 * (number * 29 % 40));
+            let (asked, answered) = (900 + number * number * 7919 % 397, 400 + number * number * number * 104_729 % 389);
             sealings.offer(front(number, [asked, answered], [10, 100]));
             sealings.handle_sealed(sealed(100 + number, [asked + 95, answered - 31], [20, 90]));
         }

@@ -55,22 +55,30 @@ impl Usual {
         let fronts = || (1..).zip(group.fronts.iter().step_by(step));
         for (number, (_, front)) in fronts() {
             let Some([asked, answered]) = kinds_of(front) else { continue };
+            let mut has_any = false;
             for candidate in group.candidates(front) {
+                has_any = true;
                 each(&candidate.asked, |grown| usual.asked.add(asked, grown, number));
                 each(&candidate.answered, |grown| usual.answered.add(answered, grown, number));
             }
-            usual.asked.end(asked);
-            usual.answered.end(answered);
+            if has_any {
+                usual.asked.end(asked);
+                usual.answered.end(answered);
+            }
         }
         usual.asked.find_frequent(SHARE_ONE);
         usual.answered.find_frequent(SHARE_ONE);
         // Only what is frequent for each message can be frequent for both.
         for (number, (_, front)) in fronts() {
             let Some(kinds) = kinds_of(front) else { continue };
+            let mut has_any = false;
             for candidate in group.candidates(front) {
+                has_any = true;
                 usual.add_pairs(kinds, &candidate, number);
             }
-            usual.both.end(kinds);
+            if has_any {
+                usual.both.end(kinds);
+            }
         }
         usual.both.find_frequent(SHARE_BOTH);
         usual.asked.find_frequent(SHARE_BOTH);
@@ -138,7 +146,7 @@ impl<K: Copy + Eq + Hash, G: Copy + Eq + Hash + Ord> Sums<K, G> {
         }
     }
 
-    /// Counts a call of a kind.
+    /// Counts a call of a kind that has candidates.
     fn end(&mut self, kind: K) {
         self.kinds.entry(kind).or_insert_with(|| Kind { calls: 0, best: 0, frequent: Vec::new() }).calls += 1;
     }
