@@ -1,5 +1,5 @@
 //! Joins with a hop that stays shut, against those with its secrets: every recorded lab run with the store behind TLS.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -186,7 +186,9 @@ impl Analysis {
                 self.correlator.handle_exchange(exchange);
             }
             Event::Sealed(sealed) => {
-                self.stage.handle_sealed(sealed, sink);
+                if self.correlator.may_come_from(sealed.endpoints) {
+                    self.stage.handle_sealed(sealed, sink);
+                }
                 self.correlator.handle_time(at);
             }
             event => {

@@ -121,6 +121,11 @@ impl Correlator {
         self.is_recorded || self.partners.asks_elsewhere(ends)
     }
 
+    /// Whether what passes between these ends, and stays shut, can have been led to.
+    pub fn may_come_from(&self, ends: Endpoints) -> bool {
+        self.partners.is_asked_elsewhere(ends)
+    }
+
     /// Takes note that the run was recorded: of its connections it tells too late who asks elsewhere.
     pub const fn handle_recording(&mut self) {
         self.is_recorded = true;

@@ -131,6 +131,11 @@ impl Partners {
         self.is_any && self.opens.get(&ends.server.ip).is_some_and(|few| few.has_other(ends.server))
     }
 
+    /// Whether who asks between these ends was seen to be asked.
+    pub(super) fn is_asked_elsewhere(&self, ends: Endpoints) -> bool {
+        self.is_any && self.serves.get(&ends.client.ip).is_some_and(|few| few.has_other(ends.server))
+    }
+
     /// Whether `front` can be what led to `back`, by their ends. On one machine, where all addresses are equal, it is so both
     /// ways.
     pub(super) fn may_lead(&self, front: Endpoints, back: Endpoints) -> bool {

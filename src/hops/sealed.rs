@@ -13,7 +13,7 @@ mod usual;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use crate::model::{ExchangeId, SealedExchange, SealedPartner, Timestamp};
 use candidates::Group;
@@ -103,7 +103,8 @@ impl Sealings {
                 self.fronts.push_back(front);
             }
         }
-        let mut proxies: Vec<IpAddr> = Vec::new();
+        let asked: HashSet<IpAddr> = fronts.values().map(|front| front.server.ip).collect();
+        let mut proxies: HashSet<IpAddr> = HashSet::new();
         for (waiting, found) in std::mem::take(&mut self.sealed).into_iter().zip(partners) {
             if !is_due(waiting.exchange.request.start) {
                 self.sealed.push(waiting);
@@ -111,10 +112,8 @@ impl Sealings {
             }
             let proxy = waiting.exchange.endpoints.client.ip;
             let partner = waiting.told.unwrap_or(found);
-            if !proxies.contains(&proxy) && fronts.values().any(|front| front.server.ip == proxy) {
-                proxies.push(proxy);
-            }
-            if proxies.contains(&proxy) || partner.is_some() {
+            if asked.contains(&proxy) || partner.is_some() {
+                proxies.insert(proxy);
                 let front = partner.and_then(|partner| fronts.remove(&partner.downstream));
                 settled.sealed.push(SealedMember { exchange: waiting.exchange, partner, front });
             }
