@@ -45,6 +45,8 @@ fn joins_by_size_are_those_that_the_secrets_show() {
         assert_eq!(row["by"]["tls-record-sizes"], row["joined"], "{name}");
         assert!(row["confidence"]["certain"].is_null() && row["confidence"]["strong"].is_null(), "{name}");
         assert!(row["latency_ms"]["store_leg"]["p50"].as_f64().unwrap() > 0.0, "{name}");
+        let shown = String::from_utf8(analyze(&stripped, "table")).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains("by time and TLS record sizes"), "{name}: {shown}");
         // What is sealed is no call of its hop.
         let hop = &row["upstream"];
         assert!(report["operations"].as_array().unwrap().iter().all(|row| row["hop"] != *hop), "{name}");
