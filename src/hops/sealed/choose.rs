@@ -18,17 +18,24 @@ pub(super) struct Choice {
 struct Graph {
     fronts: Vec<Vec<usize>>,
     sealed: Vec<Vec<usize>>,
+    /// Calls that have none.
+    lost: usize,
 }
 
 /// The pairs of a group, each call and each sealed exchange in one at most.
 pub(super) fn choose(group: &Group<'_>) -> Vec<Choice> {
     let mut graph = Graph::of(group);
     let sole: Vec<bool> = (0..graph.fronts.len()).map(|front| graph.is_sole(front)).collect();
+    // Who is left with one candidate after others are taken is told from that each has its own, which must be seen then.
+    let has_losses = graph.lost > LOST_MAX && graph.lost * LOST_SHARE > graph.fronts.len();
     let mut choices = Vec::new();
     let fronts = (0..graph.fronts.len()).rev().map(Node::Front);
     let mut due: Vec<Node> = fronts.chain((0..graph.sealed.len()).rev().map(Node::Sealed)).collect();
     while let Some(node) = due.pop() {
         let Some((front, sealed)) = graph.only(node) else { continue };
+        if has_losses && !sole.get(front).copied().unwrap_or(false) {
+            continue;
+        }
         graph.take(front, sealed, &mut due);
         if let (Some((front_place, _)), Some((sealed_place, _))) = (group.fronts.get(front), group.sealed.get(sealed)) {
             let is_sole = sole.get(front).copied().unwrap_or(false);
@@ -41,7 +48,8 @@ pub(super) fn choose(group: &Group<'_>) -> Vec<Choice> {
 impl Graph {
     fn of(group: &Group<'_>) -> Self {
         let usual = Usual::learn(group);
-        let mut graph = Self { fronts: vec![Vec::new(); group.fronts.len()], sealed: vec![Vec::new(); group.sealed.len()] };
+        let mut graph =
+            Self { fronts: vec![Vec::new(); group.fronts.len()], sealed: vec![Vec::new(); group.sealed.len()], lost: 0 };
         let mut crowded = Vec::new();
         for ((index, (_, front)), edges) in group.fronts.iter().enumerate().zip(&mut graph.fronts) {
             let (mut known, mut unknown) = (Vec::new(), Vec::new());
@@ -60,6 +68,7 @@ impl Graph {
                 graph.sealed.get_mut(*sealed).into_iter().for_each(|fronts| fronts.push(index));
             }
         }
+        graph.lost = graph.fronts.iter().filter(|edges| edges.is_empty()).count();
         // Nobody can tell which of so many it is, and those that are left in the end are no surer.
         for index in crowded {
             graph.fronts.get_mut(index).into_iter().for_each(Vec::clear);
@@ -112,3 +121,7 @@ enum Node {
 
 /// A call with more candidates that fit equally well is not joined.
 const EDGES_MAX: usize = 256;
+
+/// More calls without any candidate, and a greater part of all, show that sealed exchanges are missing.
+const LOST_MAX: usize = 2;
+const LOST_SHARE: usize = 100;
