@@ -12,12 +12,15 @@ from pathlib import Path
 import measure
 import truth as truths
 
-# Name, what the generator is asked for, whether hopwire gets the keys.
+# Name, what the generator is asked for, whether hopwire gets the keys, the kind of traffic where it is not the one asked for.
 CASES = [
     ("open upstream", ["--upstream", "clear"], False),
     ("TLS upstream, key log given", ["--upstream", "tls"], True),
     ("TLS on both hops, key log given", ["--upstream", "tls", "--tls"], True),
     ("TLS upstream, shut", ["--upstream", "tls"], False),
+    ("TLS upstream, shut, flows", ["--upstream", "tls"], False, "flows"),
+    ("TLS upstream, shut, bulk", ["--upstream", "tls"], False, "bulk"),
+    ("TLS upstream, shut, 0.1 % missing", ["--upstream", "tls", "--loss", "1"], False),
     ("open upstream, no request ids", ["--upstream", "clear", "--hide-request-ids"], False),
     ("open upstream, 0.5 % of packets missing", ["--upstream", "clear", "--loss", "5"], False),
 ]
@@ -34,9 +37,10 @@ def main():
         folder = options.dir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         print(f"{'case':<42}{'calls':>8}{'seen':>8}{'joined':>8}{'right':>8}{'precision':>11}{'recall':>9}")
-        for name, arguments, has_keys in CASES:
-            file = f"two-hop-{'-'.join(a.strip('-') for a in arguments)}.pcap"
-            command = [options.kind, "--bytes", options.bytes, "--seed", str(options.seed), "--two-hop", *arguments]
+        for name, arguments, has_keys, *other in CASES:
+            kind = other[0] if other else options.kind
+            file = f"two-hop-{kind}-{'-'.join(a.strip('-') for a in arguments)}.pcap"
+            command = [kind, "--bytes", options.bytes, "--seed", str(options.seed), "--two-hop", *arguments]
             path = measure.capture(generator, folder, file, command, True)
             print(f"{name:<42}{score(hopwire, path, has_keys)}", flush=True)
         if options.dir and not options.keep:
@@ -65,15 +69,24 @@ def score(hopwire, path, has_keys):
 def read(lines):
     """Traces as (client-hop keys, upstream keys), and all keys seen. A key is `client>server#ordinal`."""
     traces, seen = defaultdict(lambda: (set(), set())), set()
+    keys, sealed = {}, []
     for line in lines:
         exchange = json.loads(line)
-        if exchange.get("type") != "exchange":
+        if exchange.get("type") not in ("exchange", "sealed"):
             continue
         key = f"{exchange['client']}>{exchange['server']}#{exchange['id'].rsplit('.', 1)[1]}"
         seen.add(key)
-        if exchange.get("trace") is not None:
+        keys[exchange["id"]] = key
+        if exchange["type"] == "sealed":
+            # The exchange that led to it was written before, without a trace.
+            sealed.append((exchange["trace"], exchange["downstream"], key))
+        elif exchange.get("trace") is not None:
             # The proxy listens on 8091, the stores on 9000.
             traces[exchange["trace"]][not exchange["server"].endswith(":8091")].add(key)
+    for trace, downstream, key in sealed:
+        if trace is not None:
+            traces[trace][0].add(keys[downstream])
+            traces[trace][1].add(key)
     return traces, seen
 
 

@@ -2,8 +2,8 @@
 
 use crate::analysis::histogram::Histogram;
 use crate::analysis::{HeaderChanges, JoinRow, LatencySplit};
-use crate::hops::{Change, ChangeKind, HopId, Join, JoinKey, Member, Topology, changes};
-use crate::model::{Exchange, HeaderName, Response};
+use crate::hops::{Change, ChangeKind, Front, HopId, Join, JoinKey, Lone, Member, Topology, changes};
+use crate::model::{Exchange, HeaderName, Response, SealedExchange};
 use crate::s3::Call;
 
 /// Counts of joined calls. Bounded by the pairs of hops.
@@ -50,10 +50,7 @@ impl Joins {
         let Some(pair) = self.pair(hops) else {
             return;
         };
-        pair.joined += 1;
-        pair.retries += u64::from(call.attempt().is_some_and(|attempt| attempt > 1));
-        count(&mut pair.by, JoinKey::ALL.iter().position(|key| *key == join.key));
-        count(&mut pair.confidence, CONFIDENCES.iter().position(|one| *one == join.confidence()));
+        pair.count(join, call.attempt().is_some_and(|attempt| attempt > 1));
         pair.request.add(request);
         let front = call.exchange;
         if let (Some(relayed), Some(answer)) = (front.response(), back.response()) {
@@ -70,6 +67,27 @@ impl Joins {
         }
     }
 
+    /// Counts a call that is held to be the sealed exchange `back` on the next hop.
+    pub(super) fn add_sealed(&mut self, hops: [HopId; 2], front: &Front, back: &SealedExchange, join: Join) {
+        let Some(pair) = self.pair(hops) else {
+            return;
+        };
+        pair.count(join, front.is_retry);
+        if let (Some(first_byte), Some(end)) = (front.first_byte, front.end) {
+            let kept_request = back.request.start.since(front.start);
+            pair.client_leg.add(end.since(front.start));
+            pair.proxy.add(kept_request.saturating_add(first_byte.since(back.response.start)));
+            pair.store_leg.add(back.response.end.since(back.request.start));
+        }
+    }
+
+    /// Counts a call that found no sealed exchange either: where there were some, or where it waited for a partner in clear.
+    pub(super) fn add_lone(&mut self, lone: &Lone) {
+        if lone.has_sealed || lone.front.has_waited {
+            self.count_unmatched(lone.front.hop, [true, false]);
+        }
+    }
+
     /// Counts a request that the proxy sent once more.
     pub(super) fn add_resend(&mut self, hops: [HopId; 2]) {
         if let Some(pair) = self.pair(hops) {
@@ -79,7 +97,12 @@ impl Joins {
 
     /// Counts a call that waited in vain, where it did.
     pub(super) fn add_unmatched(&mut self, hop: HopId, member: &Member) {
-        if !member.lacks_upstream && !member.lacks_downstream {
+        // What may have gone on unseen is counted once that is decided.
+        self.count_unmatched(hop, [member.lacks_upstream && !member.may_go_on, member.lacks_downstream]);
+    }
+
+    fn count_unmatched(&mut self, hop: HopId, lacks: [bool; 2]) {
+        if lacks == [false; 2] {
             return;
         }
         let index = hop.0 as usize;
@@ -87,8 +110,9 @@ impl Joins {
             self.unmatched.resize(index + 1, [0; 2]);
         }
         if let Some([up, down]) = self.unmatched.get_mut(index) {
-            *up += u64::from(member.lacks_upstream);
-            *down += u64::from(member.lacks_downstream);
+            let [lacks_up, lacks_down] = lacks.map(u64::from);
+            *up += lacks_up;
+            *down += lacks_down;
         }
     }
 
@@ -146,6 +170,13 @@ impl Pair {
             request: Tally::default(),
             response: Tally::default(),
         }
+    }
+
+    fn count(&mut self, join: Join, is_retry: bool) {
+        self.joined += 1;
+        self.retries += u64::from(is_retry);
+        count(&mut self.by, JoinKey::ALL.iter().position(|key| *key == join.key));
+        count(&mut self.confidence, CONFIDENCES.iter().position(|one| *one == join.confidence()));
     }
 
     fn row(&self) -> JoinRow {

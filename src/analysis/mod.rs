@@ -25,7 +25,7 @@ pub use summary::{
 };
 
 use crate::hops::Correlator;
-use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, Timestamp};
+use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
@@ -57,6 +57,9 @@ pub trait Sink {
     /// Something that was not decoded.
     fn loss(&mut self, loss: &Loss);
 
+    /// An exchange that stayed shut, once it is known what can have led to it.
+    fn sealed(&mut self, _record: &JudgedSealed<'_>) {}
+
     /// A connection ended; `hop` is the name of its hop, where it belongs to one.
     fn flow_closed(&mut self, _closed: &FlowClosed, _hop: Option<&str>) {}
 
@@ -74,6 +77,16 @@ pub struct Judged<'x> {
     pub hop: &'x str,
     /// The exchange nearest the client of the same call over its hops, where it was joined.
     pub trace: Option<ExchangeId>,
+}
+
+/// A sealed exchange with what was made of it.
+pub struct JudgedSealed<'x> {
+    /// The exchange.
+    pub exchange: &'x SealedExchange,
+    /// The name of its hop.
+    pub hop: &'x str,
+    /// The exchange that is held to have led to it, and how surely.
+    pub partner: Option<(SealedPartner, &'static str)>,
 }
 
 /// A run. Memory is bounded by the bounds of its parts: nothing holds all exchanges.
@@ -100,6 +113,16 @@ impl Analysis {
     /// The name that a recorded run gave to the hop of a server.
     pub fn handle_hop_name(&mut self, server: Endpoint, name: &str) {
         self.stage.handle_hop_name(server, name);
+    }
+
+    /// An exchange of a recorded run that stayed shut, with what the run said of it.
+    pub fn handle_recorded_sealed(&mut self, exchange: Box<SealedExchange>, partner: Option<SealedPartner>, sink: &mut dyn Sink) {
+        self.stage.handle_recorded_sealed(exchange, partner, sink);
+    }
+
+    /// The run was recorded: its events come as a session tells them.
+    pub const fn handle_recording(&mut self) {
+        self.correlator.handle_recording();
     }
 
     /// An event, in capture order.
@@ -134,6 +157,7 @@ impl Analysis {
         self.pass_held(sink);
         self.correlator.end();
         self.tell_chains(sink);
+        self.stage.settle_sealed(sink);
         self.stage.finish()
     }
 
@@ -143,7 +167,7 @@ impl Analysis {
         self.correlator.observe(event);
         match event {
             Event::Exchange(exchange) => !self.hold.is_idle() && !is_probe(exchange),
-            Event::FlowClosed(_) | Event::FlowOpened(_) | Event::Lost(_) => false,
+            Event::FlowClosed(_) | Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => false,
         }
     }
 
@@ -161,12 +185,23 @@ impl Analysis {
                 self.correlator.handle_time(at);
                 self.correlator.handle_exchange(exchange);
             }
+            Event::Sealed(sealed) => {
+                if self.correlator.may_come_from(sealed.endpoints) {
+                    self.stage.handle_sealed(sealed, sink);
+                }
+                self.correlator.handle_time(at);
+            }
             event => {
-                self.stage.process(&event, at, sink);
+                let may_go_on = matches!(&event, Event::Exchange(exchange) if self.may_go_on(exchange));
+                self.stage.process(&event, at, may_go_on, sink);
                 self.correlator.handle_time(at);
             }
         }
         self.tell_chains(sink);
+    }
+
+    fn may_go_on(&self, exchange: &Exchange) -> bool {
+        self.correlator.may_go_on(exchange.endpoints) && !is_probe(exchange)
     }
 
     fn tell_chains(&mut self, sink: &mut dyn Sink) {
@@ -190,6 +225,7 @@ fn time_of(event: &Event) -> Timestamp {
             let response = exchange.response().map(|response| response.end.unwrap_or(response.start));
             response.or(request.end).unwrap_or(request.start)
         }
+        Event::Sealed(sealed) => sealed.response.end,
         Event::FlowClosed(closed) => closed.last.at,
         Event::Lost(loss) => loss.stamp.at,
     }

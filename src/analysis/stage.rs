@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
-use crate::analysis::{ClientRow, Counts, Judged, Options, Sink, Summary};
-use crate::hops::{Chain, Clients, HopId, Join, Member, Topology, request_changes};
-use crate::model::{Endpoint, Event, Exchange, FlowClosed, HeaderName, Timestamp};
+use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
+use crate::hops::{
+    Chain, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, request_changes,
+};
+use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, Encryption};
@@ -22,6 +24,7 @@ pub(super) struct Stage {
     flows: Flows,
     tables: Tables,
     joins: Joins,
+    sealings: Sealings,
     now: Timestamp,
 }
 
@@ -36,6 +39,7 @@ impl Stage {
             flows: Flows::default(),
             tables: Tables::default(),
             joins: Joins::default(),
+            sealings: Sealings::default(),
             now: Timestamp::EPOCH,
         }
     }
@@ -58,19 +62,24 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Lost(_) => {}
+            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
         }
     }
 
-    /// An event that can have no partner.
-    pub(super) fn process(&mut self, event: &Event, at: Timestamp, sink: &mut dyn Sink) {
+    /// An event that can have no partner, except one that stays shut: `may_go_on`.
+    pub(super) fn process(&mut self, event: &Event, at: Timestamp, may_go_on: bool, sink: &mut dyn Sink) {
         match event {
             Event::FlowOpened(_) => self.flows.handle_open(),
             Event::Exchange(exchange) => {
                 let (hop, call) = self.judge(exchange, at);
                 sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: None });
                 self.tell_raised(sink);
+                if let Some(call) = call.as_ref().filter(|_| may_go_on) {
+                    self.offer(call, hop, None, false);
+                    self.relieve(sink);
+                }
             }
+            Event::Sealed(_) => {}
             Event::FlowClosed(closed) => self.process_close(closed, sink),
             Event::Lost(loss) => {
                 self.flows.handle_loss(loss);
@@ -96,6 +105,9 @@ impl Stage {
             if let Some(((front_hop, Some(front)), join)) = downstream {
                 self.join([*front_hop, *hop], [front, call], join);
             }
+            if member.may_go_on {
+                self.offer(call, *hop, chain.trace, member.lacks_upstream);
+            }
         }
         for (member, call) in chain.members.iter().zip(&calls) {
             let exchange = &*member.exchange;
@@ -103,6 +115,30 @@ impl Stage {
             sink.exchange(&Judged { exchange, call, hop, trace: chain.trace });
         }
         self.tell_raised(sink);
+        self.relieve(sink);
+    }
+
+    /// An exchange that stays shut.
+    pub(super) fn handle_sealed(&mut self, exchange: Box<SealedExchange>, sink: &mut dyn Sink) {
+        self.sealings.handle_sealed(exchange);
+        self.relieve(sink);
+    }
+
+    /// An exchange that stayed shut in a recorded run.
+    pub(super) fn handle_recorded_sealed(
+        &mut self,
+        exchange: Box<SealedExchange>,
+        partner: Option<SealedPartner>,
+        sink: &mut dyn Sink,
+    ) {
+        self.sealings.handle_recorded(exchange, partner);
+        self.relieve(sink);
+    }
+
+    /// Joins what waits for exchanges that stay shut, at the end of a run.
+    pub(super) fn settle_sealed(&mut self, sink: &mut dyn Sink) {
+        let settled = self.sealings.settle(true);
+        self.tell_sealed(settled, sink);
     }
 
     pub(super) fn finish(mut self) -> Summary {
@@ -156,6 +192,37 @@ impl Stage {
         Call::read(exchange, &self.domains)
     }
 
+    /// Remembers a call for the exchanges that stay shut.
+    fn offer(&mut self, call: &Call<'_>, hop: HopId, trace: Option<ExchangeId>, has_waited: bool) {
+        if !call.is_health_check() {
+            let mut front = Front::of(call.exchange, hop, trace);
+            front.is_retry = call.attempt().is_some_and(|attempt| attempt > 1);
+            front.has_waited = has_waited;
+            self.sealings.offer(front);
+        }
+    }
+
+    /// Decides on the older half of what waits, where too much does.
+    fn relieve(&mut self, sink: &mut dyn Sink) {
+        if self.sealings.is_full() {
+            let settled = self.sealings.settle(false);
+            self.tell_sealed(settled, sink);
+        }
+    }
+
+    fn tell_sealed(&mut self, settled: Settled, sink: &mut dyn Sink) {
+        for SealedMember { exchange, partner, front } in &settled.sealed {
+            let hop = self.topology.sealed_hop(exchange.endpoints);
+            let join = partner.map(|partner| Join { key: JoinKey::RecordSizes, is_sole: partner.is_sole, is_resend: false });
+            if let (Some(front), Some(join)) = (front, join) {
+                self.joins.add_sealed([front.hop, hop], front, exchange, join);
+            }
+            let partner = partner.zip(join.map(|join| join.confidence()));
+            sink.sealed(&JudgedSealed { exchange, hop: self.topology.name(hop), partner });
+        }
+        settled.alone.iter().for_each(|lone| self.joins.add_lone(lone));
+    }
+
     fn tell_raised(&mut self, sink: &mut dyn Sink) {
         for finding in self.judge.take_raised() {
             sink.raised(&finding);
@@ -198,7 +265,8 @@ impl Stage {
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
-        let hop = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
     }

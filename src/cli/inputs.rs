@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{Input, Kind, ReadAt, sniff};
 use crate::cli::failure::{Failure, say};
-use crate::model::{Event, Exchange, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, Timestamp};
+use crate::model::{
+    Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
+};
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -81,6 +83,7 @@ pub(super) fn analyze_sessions(mut sessions: Vec<Session>, mut analysis: Analysi
         session.advance()?;
     }
     let mut flows_max = 0;
+    analysis.handle_recording();
     while let Some((index, session)) = earliest(&mut sessions) {
         let Some(record) = session.next.take() else { break };
         if session.flows_before == 0 && index > 0 {
@@ -104,6 +107,13 @@ pub(super) fn analyze_sessions(mut sessions: Vec<Session>, mut analysis: Analysi
                 analysis.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first }), sink);
                 analysis.handle_event(Event::FlowClosed(Box::new(closed)), sink);
                 flow.0
+            }
+            Record::Sealed(recorded) => {
+                let (exchange, partner) = session.place_sealed(index, recorded.exchange, recorded.partner);
+                let flow = exchange.id.flow.0;
+                analysis.handle_hop_name(exchange.endpoints.server, &recorded.hop);
+                analysis.handle_recorded_sealed(Box::new(exchange), partner, sink);
+                flow
             }
             Record::Loss(loss) => {
                 let loss = session.place_loss(index, loss);
@@ -157,6 +167,7 @@ impl Session {
     fn at(&self) -> Option<Timestamp> {
         match self.next.as_ref()? {
             Record::Exchange(recorded) => Some(recorded.exchange.request.start),
+            Record::Sealed(recorded) => Some(recorded.exchange.response.end),
             Record::Flow(recorded) => Some(recorded.closed.last.at),
             Record::Loss(loss) => Some(loss.stamp.at),
             Record::Source(_) | Record::Summary(_) => None,
@@ -192,6 +203,28 @@ impl Session {
             closed.first_gap = closed.first_gap.map(|frame| Frame::new(file, frame.number()));
         }
         closed
+    }
+
+    fn place_sealed(
+        &self,
+        index: usize,
+        mut sealed: SealedExchange,
+        partner: Option<SealedPartner>,
+    ) -> (SealedExchange, Option<SealedPartner>) {
+        let place_id = |id: ExchangeId| ExchangeId { flow: FlowId(id.flow.0 + self.flows_before), ..id };
+        sealed.id = place_id(sealed.id);
+        if index > 0 {
+            let file = u16::try_from(index).unwrap_or(u16::MAX);
+            for message in [&mut sealed.request, &mut sealed.response] {
+                message.frames = message.frames.map(|frame| Frame::new(file, frame.number()));
+            }
+        }
+        let place = |partner: SealedPartner| SealedPartner {
+            trace: place_id(partner.trace),
+            downstream: place_id(partner.downstream),
+            is_sole: partner.is_sole,
+        };
+        (sealed, partner.map(place))
     }
 
     fn place_loss(&self, index: usize, mut loss: Loss) -> Loss {

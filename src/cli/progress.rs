@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use crate::analysis::{Judged, Sink};
+use crate::analysis::{Judged, JudgedSealed, Sink};
 use crate::model::{FlowClosed, Loss};
 use crate::report::Recorder;
 
@@ -39,6 +39,10 @@ impl<W: io::Write> Sink for Progress<'_, W> {
         if self.recorder.exchanges().is_multiple_of(EVERY) {
             self.show();
         }
+    }
+
+    fn sealed(&mut self, record: &JudgedSealed<'_>) {
+        self.recorder.sealed(record);
     }
 
     fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {

@@ -3,7 +3,9 @@
 use crate::decode::http1::{self, Connection};
 use crate::decode::limits::Limits;
 use crate::decode::tls::{self, Plain, Secrets};
-use crate::model::{Anomaly, Close, Endpoints, Event, FlowId, Loss, LossReason, Protocol, Side, Stamp, Transport};
+use crate::model::{
+    Anomaly, Close, Endpoints, Event, ExchangeId, FlowId, Loss, LossReason, Protocol, SealedExchange, Side, Stamp, Transport,
+};
 
 /// What the reader above a flow has to know of it.
 pub(super) struct Place<'a> {
@@ -411,6 +413,9 @@ impl Text {
 impl Content {
     /// What is left to report when the flow has ended.
     pub(super) fn drain_end(&mut self, flow: FlowId, out: &mut dyn FnMut(Event)) -> u32 {
+        if let Self::Sealed(sealed) = self {
+            sealed.tls.handle_end();
+        }
         let exchanges = self.drain(out);
         let loss = match self {
             Self::Silent | Self::Over(_) => None,
@@ -471,6 +476,11 @@ impl Sealed {
             if let Text::Http(http) = &mut self.inner.text {
                 http.handle_anomaly(Side::Client, Anomaly::EarlyData);
             }
+        }
+        while let Some(pair) = self.tls.poll_sealed() {
+            let id = ExchangeId { flow: self.inner.flow, ordinal: pair.ordinal };
+            let (endpoints, request, response) = (self.inner.endpoints, pair.request, pair.response);
+            out(Event::Sealed(Box::new(SealedExchange { id, endpoints, request, response })));
         }
         self.inner.text.drain(out)
     }

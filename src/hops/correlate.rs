@@ -29,8 +29,8 @@ impl Join {
         match (self.key, self.is_sole) {
             (JoinKey::RequestId, true) => "certain",
             (JoinKey::RequestId | JoinKey::Signature | JoinKey::Invocation, _) => "strong",
-            (JoinKey::Target, true) => "likely",
-            (JoinKey::Target, false) => "possible",
+            (JoinKey::Target | JoinKey::RecordSizes, true) => "likely",
+            (JoinKey::Target | JoinKey::RecordSizes, false) => "possible",
         }
     }
 }
@@ -53,6 +53,8 @@ pub struct Member {
     pub lacks_upstream: bool,
     /// Whether a partner nearer the client was waited for and none came.
     pub lacks_downstream: bool,
+    /// Whether it was not seen on the next hop, which may be because that stays shut.
+    pub may_go_on: bool,
 }
 
 /// Holds what waits.
@@ -64,6 +66,7 @@ pub struct Correlator {
     ready: Vec<Chain>,
     now: Timestamp,
     is_over: bool,
+    is_recorded: bool,
 }
 
 /// Which exchanges wait with a key.
@@ -99,7 +102,7 @@ impl Correlator {
                 self.partners.observe(exchange.endpoints);
                 self.partners.observe_answer(exchange);
             }
-            Event::FlowClosed(_) | Event::Lost(_) => {}
+            Event::Sealed(_) | Event::FlowClosed(_) | Event::Lost(_) => {}
         }
     }
 
@@ -111,6 +114,21 @@ impl Correlator {
     /// Whether an exchange between these ends can have a partner on another hop.
     pub fn is_hop(&mut self, ends: Endpoints) -> bool {
         self.partners.sides_of(ends) != Sides::default()
+    }
+
+    /// Whether what is asked between these ends can have led to something that stays shut.
+    pub fn may_go_on(&self, ends: Endpoints) -> bool {
+        self.is_recorded || self.partners.asks_elsewhere(ends)
+    }
+
+    /// Whether what passes between these ends, and stays shut, can have been led to.
+    pub fn may_come_from(&self, ends: Endpoints) -> bool {
+        self.partners.is_asked_elsewhere(ends)
+    }
+
+    /// Takes note that the run was recorded: of its connections it tells too late who asks elsewhere.
+    pub const fn handle_recording(&mut self) {
+        self.is_recorded = true;
     }
 
     /// Takes an exchange that can have a partner.
@@ -288,6 +306,7 @@ impl Correlator {
                 downstream,
                 lacks_upstream: waiting.sides.up && waiting.up.is_none(),
                 lacks_downstream: waiting.sides.down && waiting.down.is_none(),
+                may_go_on: waiting.up.is_none() && self.may_go_on(waiting.exchange.endpoints),
                 exchange: waiting.exchange,
             });
         }

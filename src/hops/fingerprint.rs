@@ -20,24 +20,27 @@ pub enum JoinKey {
     Invocation,
     /// Method, path, query, length, client address and time.
     Target,
+    /// Time and the lengths of TLS records, where one of the two stayed shut.
+    RecordSizes,
 }
 
 impl JoinKey {
     /// All keys, the surest first.
-    pub const ALL: [Self; 4] = [Self::RequestId, Self::Signature, Self::Invocation, Self::Target];
+    pub const ALL: [Self; 5] = [Self::RequestId, Self::Signature, Self::Invocation, Self::Target, Self::RecordSizes];
 
-    /// `request-id`, `signature`, `invocation-id`, `target-and-time`.
+    /// `request-id`, `signature`, `invocation-id`, `target-and-time`, `tls-record-sizes`.
     pub const fn label(self) -> &'static str {
         match self {
             Self::RequestId => "request-id",
             Self::Signature => "signature",
             Self::Invocation => "invocation-id",
             Self::Target => "target-and-time",
+            Self::RecordSizes => "tls-record-sizes",
         }
     }
 }
 
-/// The hashes of an exchange's keys, in the order of [`JoinKey::ALL`]; 0 where it has no such key.
+/// The hashes of an exchange's keys, in the order of [`JoinKey::ALL`] without the last; 0 where it has no such key.
 pub(super) type Keys = [u64; 4];
 
 /// Captures of several interfaces put packets that much out of order.
@@ -85,6 +88,7 @@ pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit
         JoinKey::Signature => signature_of(asked) == signature_of(passed) && has_date_of(asked, passed),
         JoinKey::Invocation => true,
         JoinKey::Target => can_be_target(front, back),
+        JoinKey::RecordSizes => false,
     };
     if !same || !same_path(key, asked, passed) {
         return None;

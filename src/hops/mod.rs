@@ -7,6 +7,7 @@ mod difference;
 mod fingerprint;
 mod naming;
 mod partners;
+mod sealed;
 mod topology;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use clients::{ClientId, ClientView, Clients};
 pub use correlate::{Chain, Correlator, Join, Member};
 pub use difference::{Change, ChangeKind, changes, request_changes};
 pub use fingerprint::JoinKey;
+pub use sealed::{Front, Lone, SealedMember, Sealings, Settled};
 pub use topology::{DeclaredHop, Topology};
 
 /// Names a hop: its number in order of first sight, from 0.

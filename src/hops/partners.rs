@@ -126,6 +126,16 @@ impl Partners {
         Sides { up: up && may(trial.up), down: down && may(trial.down) }
     }
 
+    /// Whether who answers between these ends was seen to ask elsewhere.
+    pub(super) fn asks_elsewhere(&self, ends: Endpoints) -> bool {
+        self.is_any && self.opens.get(&ends.server.ip).is_some_and(|few| few.has_other(ends.server))
+    }
+
+    /// Whether who asks between these ends was seen to be asked.
+    pub(super) fn is_asked_elsewhere(&self, ends: Endpoints) -> bool {
+        self.is_any && self.serves.get(&ends.client.ip).is_some_and(|few| few.has_other(ends.server))
+    }
+
     /// Whether `front` can be what led to `back`, by their ends. On one machine, where all addresses are equal, it is so both
     /// ways.
     pub(super) fn may_lead(&self, front: Endpoints, back: Endpoints) -> bool {

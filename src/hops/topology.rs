@@ -111,7 +111,7 @@ impl Topology {
 
     /// Hears that a call was seen on both hops, which tells their order where addresses do not.
     pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
-        if join.key == JoinKey::Target || hop == upstream {
+        if matches!(join.key, JoinKey::Target | JoinKey::RecordSizes) || hop == upstream {
             return;
         }
         if let Some((.., calls)) = self.joined.iter_mut().find(|(from, to, _)| (*from, *to) == (hop, upstream)) {
@@ -136,6 +136,21 @@ impl Topology {
         let id = self.hop_of(closed.endpoints, HopTransport::Tls);
         self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
         Some(id)
+    }
+
+    /// The hop of an exchange that stays shut, which is not counted.
+    pub fn sealed_hop(&mut self, endpoints: Endpoints) -> HopId {
+        self.hop_of(endpoints, HopTransport::Tls)
+    }
+
+    /// The hop of a flow of which a recorded run says that it belongs to one.
+    pub fn recorded_hop(&mut self, closed: &FlowClosed) -> Option<HopId> {
+        let transport = match &closed.protocol {
+            Protocol::Tls { .. } => HopTransport::Tls,
+            _ => HopTransport::Clear,
+        };
+        let is_recorded = self.recorded.contains_key(&closed.endpoints.server);
+        is_recorded.then(|| self.hop_of(closed.endpoints, transport))
     }
 
     /// The hop of a server, where it has been used.

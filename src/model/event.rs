@@ -1,6 +1,6 @@
 //! What comes out of a decoder.
 
-use crate::model::{Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Loss, Shut, Stamp, TlsView};
+use crate::model::{Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Loss, SealedExchange, Shut, Stamp, TlsView};
 
 /// One result of decoding.
 #[derive(Clone, Debug)]
@@ -9,6 +9,8 @@ pub enum Event {
     FlowOpened(FlowOpened),
     /// An exchange is complete, or its flow ended.
     Exchange(Box<Exchange>),
+    /// An exchange of a TLS flow that stays shut.
+    Sealed(Box<SealedExchange>),
     /// A flow ended, was evicted, or the capture ended.
     FlowClosed(Box<FlowClosed>),
     /// Something was not decoded.

@@ -5,7 +5,7 @@ use std::io;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::analysis::{Direction, JoinRow, OperationRow};
-use crate::hops::{Hop, HopId};
+use crate::hops::{Hop, HopId, JoinKey};
 use crate::report::screen::{Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, span};
 
@@ -49,9 +49,15 @@ pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
 fn joins(screen: &mut Screen<'_, '_>, row: &JoinRow) -> io::Result<()> {
     let (from, to) = (screen.clean(screen.report.hop(row.downstream)), screen.clean(screen.report.hop(row.upstream)));
     let mut text = format!("{from} to {to}: {} joined", counted(row.joined, "call"));
-    let alone = [(row.unmatched_downstream, &from), (row.unmatched_upstream, &to)];
-    for (count, hop) in alone.into_iter().filter(|(count, _)| *count > 0) {
-        text += &format!(", {} only on {hop}", number(count));
+    let by_size = row.by.iter().find(|(key, _)| *key == JoinKey::RecordSizes.label()).map_or(0, |(_, count)| *count);
+    if by_size > 0 {
+        // What stayed shut cannot be said to be missing there.
+        text += &format!(", {} of them by time and TLS record sizes", number(by_size));
+    }
+    let only = if by_size > 0 { "not found behind" } else { "only on" };
+    let alone = [(row.unmatched_downstream, only, &from), (row.unmatched_upstream, "only on", &to)];
+    for (count, what, hop) in alone.into_iter().filter(|(count, ..)| *count > 0) {
+        text += &format!(", {} {what} {hop}", number(count));
     }
     if row.resends > 0 {
         text += &format!(", {} sent again by the proxy", number(row.resends));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::analysis::{Judged, Sink, Summary};
+use crate::analysis::{Judged, JudgedSealed, Sink, Summary};
 use crate::model::{FlowClosed, Loss};
 use crate::report::{Report, json};
 use crate::session::jsonl::Writer;
@@ -80,6 +80,10 @@ impl<W: Write> Sink for Recorder<W> {
         self.calls += u64::from(record.call.is_some());
         self.redactor.learn(record.exchange);
         self.write(|writer, redactor| writer.write_exchange(record.exchange, record.call, record.hop, record.trace, redactor));
+    }
+
+    fn sealed(&mut self, record: &JudgedSealed<'_>) {
+        self.write(|writer, _| writer.write_sealed(record.exchange, record.hop, record.partner));
     }
 
     fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {

@@ -150,7 +150,7 @@ fn collect(decoder: &mut Decoder, seen: &mut Seen) {
         match event {
             Event::Exchange(exchange) => seen.exchanges.push(*exchange),
             Event::FlowClosed(closed) => seen.closed.push(*closed),
-            Event::FlowOpened(_) | Event::Lost(_) => {}
+            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
         }
     }
 }

@@ -9,4 +9,5 @@
 
 mod captures;
 mod connections;
+mod sealed;
 mod support;

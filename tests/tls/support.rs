@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use hopwire::decode::Limits;
-use hopwire::decode::tls::{Connection, KeyLog, Plain, Probe, Secrets, Sessions, Sink, probe};
+use hopwire::decode::tls::{Connection, KeyLog, Plain, Probe, SealedPair, Secrets, Sessions, Sink, probe};
 use hopwire::model::{Close, Frame, Secret, Shut, Side, Stamp, Timestamp, TlsView};
 
 /// Where the captures are that are no part of this project; `None`, and a message, where they are absent.
@@ -268,6 +268,8 @@ pub(crate) struct Outcome {
     pub(crate) shut: Option<Shut>,
     pub(crate) sealed_bytes: u64,
     pub(crate) has_early_data: bool,
+    /// What it shows from outside.
+    pub(crate) sealed: Vec<SealedPair>,
 }
 
 /// A key log of these lines.
@@ -312,7 +314,9 @@ pub(crate) fn open_flow(flow: &Flow, keylog: &KeyLog, sessions: &mut Sessions, p
             Happening::Close(how) => connection.handle_close(*from, *stamp, *how, &mut secrets, &mut plain),
         }
     }
+    connection.handle_end();
     Outcome {
+        sealed: std::iter::from_fn(|| connection.poll_sealed()).collect(),
         client: flow.client,
         server: flow.server,
         plain,

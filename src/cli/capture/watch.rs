@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{Judged, Sink};
+use crate::analysis::{Judged, JudgedSealed, Sink};
 use crate::capture::LiveState;
 use crate::cli::analyze::Out;
 use crate::cli::capture::status::Status;
@@ -23,6 +23,10 @@ impl Sink for Watch<'_> {
     fn exchange(&mut self, record: &Judged<'_>) {
         self.recorder.exchange(record);
         self.status.count(record.hop);
+    }
+
+    fn sealed(&mut self, record: &JudgedSealed<'_>) {
+        self.recorder.sealed(record);
     }
 
     fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {

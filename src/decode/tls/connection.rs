@@ -5,6 +5,7 @@ use crate::decode::tls::direction::{Cover, Current, Direction, Purpose};
 use crate::decode::tls::held::Held;
 use crate::decode::tls::hello::Hello;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
+use crate::decode::tls::sealed::Outside;
 use crate::decode::tls::{Plain, Secrets, Sink};
 use crate::model::{Close, Shut, Side, Stamp, TlsView};
 
@@ -20,6 +21,8 @@ pub struct Connection {
     pub(super) view: TlsView,
     pub(super) has_early_data: bool,
     pub(super) sealed_bytes: u64,
+    /// What is seen of it while it stays shut.
+    pub(super) outside: Outside,
     opens_all: bool,
 }
 
@@ -58,6 +61,7 @@ impl Connection {
         let direction = self.direction_mut(from);
         if direction.shut.is_some() {
             self.sealed_bytes = self.sealed_bytes.saturating_add(length);
+            self.follow_skip(length, from, stamp);
             return;
         }
         let Some(current) = direction.current.as_mut() else {
@@ -80,7 +84,10 @@ impl Connection {
         self.retry(&mut turn);
         let is_settled = self.hello.as_ref().is_some_and(|hello| hello.server.is_some());
         let direction = self.direction_mut(from);
-        if direction.shut.is_some() || direction.is_closed || length == 0 {
+        if direction.shut.is_some() {
+            return self.follow_skip(length, from, stamp);
+        }
+        if direction.is_closed || length == 0 {
             return;
         }
         // After the hellos, nothing in clear is needed but change_cipher_spec.
@@ -97,7 +104,10 @@ impl Connection {
                 direction.partial.clear();
                 self.finish_record(&mut turn);
             }
-            _ => self.lose_place(length, &mut turn),
+            _ => {
+                self.lose_place_outside();
+                self.lose_place(length, &mut turn);
+            }
         }
     }
 
@@ -115,6 +125,9 @@ impl Connection {
     /// everything where nothing more is opened.
     pub fn skippable(&self, from: Side) -> u64 {
         let direction = self.direction(from);
+        if let (Some(_), Some(follow)) = (&direction.shut, &direction.follow) {
+            return follow.skippable();
+        }
         if direction.shut.is_some() || direction.is_closed {
             return u64::MAX;
         }
@@ -194,6 +207,7 @@ impl Connection {
         let direction = self.direction_mut(turn.from);
         if direction.shut.is_some() {
             self.sealed_bytes = self.sealed_bytes.saturating_add(data.len() as u64);
+            self.follow(data, turn.from, turn.stamp);
             return &[];
         }
         if direction.is_closed {

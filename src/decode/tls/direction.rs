@@ -1,6 +1,7 @@
 //! What is remembered of one direction of a connection.
 
 use crate::decode::tls::cipher::{Epoch, Opener};
+use crate::decode::tls::follow::Follow;
 use crate::decode::tls::handshake::Messages;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
 use crate::decode::tls::seek::Seek;
@@ -33,6 +34,10 @@ pub(super) struct Direction {
     pub(super) is_closed: bool,
     /// Why nothing more is opened.
     pub(super) shut: Option<Shut>,
+    /// Whether some record was opened.
+    pub(super) has_opened: bool,
+    /// The place among the records once it is shut, as long as it is known and of use.
+    pub(super) follow: Option<Follow>,
 }
 
 /// What protects the records of a direction.
@@ -103,6 +108,7 @@ impl Direction {
     pub(super) fn shut(&mut self, reason: Shut) {
         if self.shut.is_none() {
             self.shut = Some(reason);
+            self.follow = Some(Follow::from_place(self.current.as_ref(), &self.partial)).filter(|_| !self.has_opened);
             self.cover = Cover::Clear;
             self.partial = Vec::new();
             self.current = None;

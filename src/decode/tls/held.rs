@@ -39,6 +39,21 @@ impl Held {
         is_waiting
     }
 
+    /// Takes what waits, to look at it from outside.
+    pub(super) fn take_records(&mut self) -> HeldRecords {
+        HeldRecords(std::mem::take(self).records)
+    }
+
+    /// How many records and ends wait.
+    pub(super) const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether nothing waits.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Octets that wait.
     pub(super) const fn bytes(&self) -> usize {
         self.octets.len()
@@ -52,6 +67,19 @@ impl Held {
             self.octets.extend_from_slice(body);
         }
         has_room
+    }
+}
+
+/// Records that have waited in vain.
+pub(super) struct HeldRecords(Vec<HeldRecord>);
+
+impl HeldRecords {
+    /// Their headers, in order of arrival. An end of a side's stream has none, and is counted as one all the same.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (Side, Stamp, Header)> + '_ {
+        self.0.iter().map(|record| match record.what {
+            What::Record(header) => (record.from, record.stamp, header),
+            What::Close => (record.from, record.stamp, Header::NONE),
+        })
     }
 }
 
@@ -70,7 +98,8 @@ impl Connection {
                 direction.shut(reason.clone());
             }
         }
-        self.held = Held::default();
+        let records = self.held.take_records();
+        self.see_held(&records);
     }
 
     /// Goes on with the records that wait, if anything has changed since they could not be opened.

@@ -8,6 +8,7 @@ mod ccm;
 mod cipher;
 mod connection;
 mod direction;
+mod follow;
 mod handshake;
 mod held;
 mod hello;
@@ -16,6 +17,7 @@ mod negotiation;
 mod protection;
 mod record;
 mod schedule;
+mod sealed;
 mod seek;
 mod sessions;
 mod stream;
@@ -26,6 +28,7 @@ use crate::model::{Close, Side, Stamp};
 
 pub use connection::Connection;
 pub use keylog::{KeyLog, KeyLogCount};
+pub use sealed::SealedPair;
 pub use sessions::Sessions;
 pub use suite::suite_name;
 

@@ -18,6 +18,9 @@ impl Connection {
             Cover::Waiting => self.hold(header, body, turn),
             Cover::Sealed(_) => self.sealed_record(header, body, turn),
         }
+        if self.direction(turn.from).shut.is_some() {
+            self.see(header, turn.from, turn.stamp);
+        }
     }
 
     /// Counts a record of application data that was not kept.
@@ -110,7 +113,8 @@ impl Connection {
         };
         match opened {
             Some(opened) => {
-                self.direction_mut(turn.from).failures = 0;
+                let direction = self.direction_mut(turn.from);
+                (direction.failures, direction.has_opened) = (0, true);
                 let content = body.get(opened.content.clone()).unwrap_or_default();
                 self.content(&opened, content, turn);
             }

@@ -12,6 +12,9 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// A record of no type, which stands for none.
+    pub(super) const NONE: Self = Self { kind: 0, version: [0; 2], length: 0 };
+
     /// Octets of a header.
     pub(super) const BYTES: usize = 5;
 

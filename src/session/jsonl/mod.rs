@@ -4,9 +4,10 @@ mod call;
 mod flow;
 mod parts;
 mod read;
+mod sealed;
 mod write;
 
-pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, Totals};
+pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals};
 pub use write::Writer;
 
 #[cfg(test)]

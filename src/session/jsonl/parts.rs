@@ -273,7 +273,7 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     i64::try_from(time.as_nanosecond()).map(Timestamp::from_nanos).map_err(|_| format!("the time {text:?} is out of range"))
 }
 
-fn parse_id(text: &str) -> Result<ExchangeId, String> {
+pub(super) fn parse_id(text: &str) -> Result<ExchangeId, String> {
     let parts = text.split_once('.').and_then(|(flow, ordinal)| Some((flow.parse().ok()?, ordinal.parse().ok()?)));
     let (flow, ordinal) = parts.ok_or_else(|| format!("{text:?} is no id of the form FLOW.ORDINAL"))?;
     Ok(ExchangeId { flow: FlowId(flow), ordinal })

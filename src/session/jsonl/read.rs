@@ -7,9 +7,10 @@ use std::io::{self, BufRead, Read as _};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::model::{Exchange, ExchangeId, FlowClosed, FlowId, Frame, Loss, LossReason, Stamp};
+use crate::model::{Exchange, ExchangeId, FlowClosed, FlowId, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp};
 use crate::session::jsonl::flow::FlowLine;
 use crate::session::jsonl::parts::{ExchangeLine, parse_time};
+use crate::session::jsonl::sealed::SealedLine;
 use crate::session::source::Source;
 
 /// Why a session cannot be read.
@@ -46,6 +47,8 @@ pub enum Record {
     Source(Source),
     /// An exchange.
     Exchange(Box<Recorded>),
+    /// An exchange that stayed shut.
+    Sealed(Box<RecordedSealed>),
     /// A connection at its end.
     Flow(Box<RecordedFlow>),
     /// Something that was not decoded.
@@ -63,6 +66,17 @@ pub struct Recorded {
     pub hop: String,
     /// The trace it belonged to.
     pub trace: Option<ExchangeId>,
+}
+
+/// An exchange that stayed shut, as it was recorded.
+#[derive(Debug)]
+pub struct RecordedSealed {
+    /// The exchange.
+    pub exchange: SealedExchange,
+    /// The hop's name.
+    pub hop: String,
+    /// What is held to have led to it.
+    pub partner: Option<SealedPartner>,
 }
 
 /// A connection as it was recorded.
@@ -150,6 +164,7 @@ impl<R: BufRead> Reader<R> {
         Ok(match tagged.kind.as_str() {
             "exchange" => Some(Record::Exchange(Box::new(from_json::<ExchangeLine>(text)?.build()?))),
             "flow" => Some(Record::Flow(Box::new(from_json::<FlowLine>(text)?.build()?))),
+            "sealed" => Some(Record::Sealed(Box::new(from_json::<SealedLine>(text)?.build()?))),
             "loss" => Some(Record::Loss(from_json::<LossLine>(text)?.build()?)),
             "source" => Some(Record::Source(from_json(text)?)),
             "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.completeness)),

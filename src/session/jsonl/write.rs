@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, Side, Timestamp, TlsView,
-    Transport,
+    Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, SealedExchange, SealedPartner,
+    Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
 use crate::session::jsonl::flow::write_flow;
+use crate::session::jsonl::sealed::write_sealed;
 use crate::session::redact::Redactor;
 
 /// Writes a session. Lines are collected and handed on in blocks.
@@ -92,6 +93,18 @@ impl<W: Write> Writer<W> {
     pub fn write_flow(&mut self, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) -> io::Result<()> {
         begin(&mut self.json, "flow");
         write_flow(&mut self.json, closed, hop, redactor);
+        self.end()
+    }
+
+    /// Writes an exchange that stayed shut, with the exchange that is held to have led to it, and how surely.
+    pub fn write_sealed(
+        &mut self,
+        sealed: &SealedExchange,
+        hop: &str,
+        partner: Option<(SealedPartner, &'static str)>,
+    ) -> io::Result<()> {
+        begin(&mut self.json, "sealed");
+        write_sealed(&mut self.json, sealed, hop, partner);
         self.end()
     }
 

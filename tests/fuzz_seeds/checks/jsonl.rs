@@ -30,6 +30,10 @@ fn copy(session: &[u8]) -> (Vec<u8>, u64) {
             Record::Source(source) => writer.write_record("source", &source).unwrap(),
             Record::Flow(flow) => writer.write_flow(&flow.closed, flow.hop.as_deref(), &redactor).unwrap(),
             Record::Loss(loss) => writer.write_loss(&loss).unwrap(),
+            Record::Sealed(sealed) => {
+                let partner = sealed.partner.map(|partner| (partner, if partner.is_sole { "likely" } else { "possible" }));
+                writer.write_sealed(&sealed.exchange, &sealed.hop, partner).unwrap();
+            }
             Record::Exchange(recorded) => {
                 let call = Call::read(&recorded.exchange, &domains);
                 writer.write_exchange(&recorded.exchange, call.as_ref(), &recorded.hop, recorded.trace, &redactor).unwrap();

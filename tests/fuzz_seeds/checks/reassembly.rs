@@ -242,7 +242,7 @@ fn decode(segments: &[Sent], talk: &Talk) -> Seen {
     let mut seen = Seen::default();
     for (_, event) in events {
         match event {
-            Event::FlowOpened(_) => {}
+            Event::FlowOpened(_) | Event::Sealed(_) => {}
             Event::Exchange(exchange) => seen.exchanges.push(*exchange),
             Event::FlowClosed(closed) => seen.closed.push(*closed),
             Event::Lost(loss) if loss.reason == LossReason::Evicted => seen.evicted += 1,

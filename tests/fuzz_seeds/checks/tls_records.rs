@@ -230,6 +230,15 @@ fn open<'e>(
     }
     opened.account =
         format!("{:?} {:?} {} {}", connection.view(), connection.shut(), connection.sealed_bytes(), connection.has_early_data());
+    // What is seen from outside is within what came, is numbered upwards, and stays unseen where anything was opened.
+    connection.handle_end();
+    let sealed: Vec<_> = std::iter::from_fn(|| connection.poll_sealed()).collect();
+    let octets: u64 = sealed.iter().map(|pair| pair.request.octets.end() + pair.response.octets.end()).sum();
+    assert!(octets <= connection.sealed_bytes(), "{octets} octets in {sealed:?}");
+    assert!(sealed.is_sorted_by(|one, other| one.ordinal < other.ordinal), "{sealed:?}");
+    let is_opened = opened.sides.iter().any(|side| !side.pieces.is_empty());
+    assert!(sealed.is_empty() || !is_opened, "{sealed:?} though something was opened");
+    opened.account += &format!(" {sealed:?}");
     opened
 }
 
