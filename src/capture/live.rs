@@ -303,6 +303,7 @@ impl LiveCapture {
         if now >= self.next_count {
             self.next_count = now + COUNT_EVERY;
             self.count_drops();
+            self.lose_what_is_down();
         }
         if self.phase == Phase::Running {
             let is_over = self.state.is_stopped() || self.deadline.is_some_and(|deadline| now >= deadline);
@@ -355,6 +356,16 @@ impl LiveCapture {
             }
             if batch.len() == before || batch.room() < BATCH_RESERVE_BYTES || Instant::now() >= end {
                 return !batch.is_empty();
+            }
+        }
+    }
+
+    /// Gives up what was taken down: libpcap would wait there in silence.
+    fn lose_what_is_down(&mut self) {
+        for index in (0..self.handles.len()).rev() {
+            let is_down = self.handles.get(index).is_some_and(|handle| handle.place.is_up() == Some(false));
+            if is_down {
+                self.lose(index, "it was taken down".to_owned());
             }
         }
     }

@@ -7,6 +7,7 @@ mod events;
 mod http;
 mod near;
 mod socket;
+mod whereabouts;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 pub use error::DockerError;
 pub use events::{NameFollower, Named};
 pub use near::nearest;
+pub use whereabouts::Elsewhere;
 
 /// A container engine that answered.
 #[derive(Clone, Debug)]
@@ -147,6 +149,20 @@ impl Docker {
         }
         let podman: Option<PodmanNetwork> = self.get(&format!("/v4.0.0/libpod/networks/{}/json", quoted(&network.name))).ok();
         podman.and_then(|podman| podman.network_interface).filter(|name| crate::capture::is_interface(name)).or(Some(guess))
+    }
+
+    /// The virtual machine that this engine runs in, where it does; what is not known is taken to be here.
+    pub fn machine(&self) -> Option<Elsewhere> {
+        self.info().machine(whereabouts::own_kernel().as_deref())
+    }
+
+    /// Where an interface of this engine is that is not here.
+    pub fn why_missing(&self) -> Elsewhere {
+        self.info().why_missing(whereabouts::own_kernel().as_deref())
+    }
+
+    fn info(&self) -> whereabouts::InfoAnswer {
+        self.get("/info").unwrap_or_default()
     }
 
     /// All containers, also those that do not run, by name.
