@@ -56,6 +56,7 @@ fn answer(mut stream: UnixStream, info: &Value) -> std::io::Result<()> {
     let body = match path {
         "/_ping" => json!("OK"),
         "/info" => info.clone(),
+        "/v4.0.0/libpod/info" if !info["podman"].is_null() => info["podman"].clone(),
         "/networks" => json!([
             {"Id": NETWORK, "Name": "lab_spark-net", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}},
             {"Id": NETWORK.replace('3', "4"), "Name": "wide", "Driver": "macvlan"},
@@ -150,6 +151,16 @@ fn a_bridge_that_is_in_another_namespace_of_this_kernel_is_told_apart() {
     assert_eq!(said.code, Some(5), "{}", said.err);
     assert!(said.err.contains("runs without root, in a network namespace of its own"), "{}", said.err);
     assert!(said.err.contains("docker.sock:/var/run/docker.sock hopwire capture --network lab_spark-net"), "{}", said.err);
+}
+
+#[test]
+fn podman_without_root_is_answered_with_its_own_way_in() {
+    let mut info = here("name=seccomp");
+    info["podman"] = json!({"host": {"security": {"rootless": true}}});
+    let said = Engine::new(info).capture(&["--network", "spark-net"]);
+    assert_eq!(said.code, Some(5), "{}", said.err);
+    let wanted = "  podman unshare --rootless-netns hopwire capture --network lab_spark-net -w run.pcapng";
+    assert_eq!(said.err.lines().last(), Some(wanted), "{}", said.err);
 }
 
 #[test]

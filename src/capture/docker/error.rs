@@ -140,6 +140,9 @@ impl DockerError {
                     Elsewhere::Machine(_) => {
                         format!("run hopwire in it, too{}", recipe("host", &what, Some(Path::new(MACHINE_SOCKET))))
                     }
+                    Elsewhere::RootlessPodman => format!(
+                        "run hopwire in that namespace:\n  podman unshare --rootless-netns hopwire capture {what} -w run.pcapng"
+                    ),
                     Elsewhere::Rootless => {
                         format!("run hopwire in that namespace{}", recipe("host", &what, Some(socket)))
                     }
@@ -165,7 +168,9 @@ impl DockerError {
 fn reason(elsewhere: &Elsewhere) -> String {
     match elsewhere {
         Elsewhere::Machine(system) => format!("its engine runs in a virtual machine ({})", Untrusted::text(system)),
-        Elsewhere::Rootless => "its engine runs without root, in a network namespace of its own".to_owned(),
+        Elsewhere::Rootless | Elsewhere::RootlessPodman => {
+            "its engine runs without root, in a network namespace of its own".to_owned()
+        }
         Elsewhere::Namespace => "this program is in another network namespace than its engine".to_owned(),
     }
 }

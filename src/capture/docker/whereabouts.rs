@@ -9,6 +9,8 @@ pub enum Elsewhere {
     Machine(String),
     /// In the namespace of an engine without root.
     Rootless,
+    /// In the namespace of Podman without root, which has a command to enter it.
+    RootlessPodman,
     /// On this kernel, in another namespace: this program was started in a container, or in a namespace.
     Namespace,
 }
@@ -54,6 +56,28 @@ impl InfoAnswer {
     }
 }
 
+/// What Podman tells of itself beyond what docker would.
+#[derive(Deserialize)]
+pub(super) struct PodmanInfo {
+    host: PodmanHost,
+}
+
+#[derive(Deserialize)]
+struct PodmanHost {
+    security: PodmanSecurity,
+}
+
+#[derive(Deserialize)]
+struct PodmanSecurity {
+    rootless: bool,
+}
+
+impl PodmanInfo {
+    pub(super) const fn is_rootless(&self) -> bool {
+        self.host.security.rootless
+    }
+}
+
 /// The release of this machine's kernel, as `uname -r` prints it.
 pub(super) fn own_kernel() -> Option<String> {
     Some(std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned())
@@ -88,6 +112,8 @@ mod tests {
         assert_eq!((here.machine(Some("6.1.0")), here.why_missing(Some("6.1.0"))), (None, Elsewhere::Namespace));
         let rootless = info(r#"{"KernelVersion": "6.1.0", "SecurityOptions": ["name=seccomp", "name=rootless"]}"#);
         assert_eq!((rootless.machine(Some("6.1.0")), rootless.why_missing(Some("6.1.0"))), (None, Elsewhere::Rootless));
+        let podman: PodmanInfo = serde_json::from_str(r#"{"host": {"arch": "amd64", "security": {"rootless": true}}}"#).unwrap();
+        assert!(podman.is_rootless());
         assert_eq!(info(r#"{"SecurityOptions": null}"#).machine(Some("6.1.0")), None);
     }
 }
