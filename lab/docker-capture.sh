@@ -27,6 +27,8 @@ cleanup() {
         timeout 10 docker network rm spark-net lab_inner > /dev/null 2>&1 || true
         kill "$daemon" 2> /dev/null || true
         wait "$daemon" 2> /dev/null || true
+        # A container in the machine's own network leaves a mount behind.
+        umount "$lab"/exec/netns/* 2> /dev/null || true
     fi
     rm -rf "$lab"
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds hopwire as one static file, which runs on any Linux of this processor and in an empty image. Needs Rust, a C compiler and
-# libpcap-dev (Debian, Ubuntu: glibc) or libpcap-dev and musl-dev (Alpine).
+# libpcap-dev, as Debian has it (where libpcap.a stands alone, as on Alpine, it should do, too, and was not tried).
 #
 #   lab/static.sh OUT        OUT: where the program goes
 set -euo pipefail
