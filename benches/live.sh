@@ -82,6 +82,7 @@ cost() { # cost KIND CPU PACKETS BYTES PROGRAM
     [ "$3" -gt 0 ] && [ "$4" -gt 0 ] || return 0
     local one; one=$(awk -v cpu="$2" -v packets="$3" -v bytes="$4" 'BEGIN {printf "%.3f %.3f", cpu / bytes * 1e9, cpu / packets * 1e6}')
     [ "$5" = tcpdump ] && of_tcpdump=$one
+    [ -n "$of_tcpdump" ] || return 0
     # shellcheck disable=SC2086
     set -- $one $of_tcpdump
     awk -v gb="$1" -v mp="$2" -v tgb="$3" -v tmp="$4" 'BEGIN {printf "    CPU s for each GB %.2f, for each million packets %.2f: %.2fx and %.2fx of tcpdump -w\n", gb, mp, tgb ? gb / tgb : 0, tmp ? mp / tmp : 0}'
@@ -118,7 +119,7 @@ run_hopwire() { # run_hopwire KIND RING NAME ARGUMENT…
 }
 
 echo "$("$hopwire" --version), $(nproc) processors, $seconds s each; CPU is what the capturing program used, the load shares the processors"
-of_tcpdump="0 0"
+of_tcpdump=
 for kind in bulk large small; do
     row "$kind: no capture" "$(load $kind)" - - - -
     run_tcpdump $kind 65536
@@ -126,6 +127,7 @@ for kind in bulk large small; do
     run_hopwire $kind 64M "hopwire capture"
 done
 echo "starved on purpose:"
+of_tcpdump=
 run_hopwire large 1M "hopwire capture, 1 MiB ring" -w "$lab/ram/h.pcapng"
 grep -m1 'dropped so far' "$lab/h.err" || true
 python3 - "$lab/h.json" << 'PYTHON'
