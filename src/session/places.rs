@@ -159,7 +159,7 @@ pub(super) fn in_query(text: &[u8], start: usize, places: &mut Vec<Place>) {
         is_in_value = true;
         if let Some(kind) = kind_of_parameter(name) {
             let rest = text.get(at..).unwrap_or_default();
-            let length = rest.iter().position(|byte| separates(byte)).unwrap_or(rest.len());
+            let length = rest.iter().position(separates).unwrap_or(rest.len());
             if length > 0 {
                 places.push(Place { range: at..at + length, kind });
             }
@@ -418,6 +418,24 @@ mod tests {
         for (name, value, expected) in cases {
             let expected: Vec<_> = expected.iter().map(|(text, kind)| ((*text).to_owned(), *kind)).collect();
             assert_eq!(header(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn pairs_end_where_any_reader_would_end_them() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("a=b=Signature=z&Signature=c2ln==&x", &["c2ln=="]),
+            ("Signature=&Signature=;Signature=s", &["s"]),
+            ("=Signature=z Signature=s#Signature=t?Signature=u", &["s", "t", "u"]),
+            ("Signature", &[]),
+            ("no pair at all; Signature", &[]),
+            ("a&Signature=s=t", &["s=t"]),
+        ];
+        for (text, expected) in cases {
+            let mut places = Vec::new();
+            in_query(text.as_bytes(), 0, &mut places);
+            let found: Vec<_> = places.iter().map(|place| &text[place.range.clone()]).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 
