@@ -1,7 +1,13 @@
 //! What `hopwire capture` says where a container engine is not here, not there at all, or does not know the name: with a small
 //! engine of the test's own that answers as real ones do. Needs no privilege.
 #![cfg(feature = "live")]
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that meets the unexpected shall fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that meets the unexpected shall fail"
+)]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,6 +1,13 @@
 //! Captures real traffic between two network namespaces on a bridge. Skipped where there is no root, no `ip` or no Python.
 #![cfg(feature = "live")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "a test, which says why it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test, which says why it skips"
+)]
 
 use std::fs;
 use std::io::Read;
