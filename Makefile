@@ -1,5 +1,6 @@
 # make demo   builds hopwire and shows what it says about a job that failed
 # make test   formatting, lints, tests
+# make image  a small docker image with nothing but hopwire in it, built on this machine
 
 CAPTURE := captures/spark33-http.pcapng
 LOG := captures/spark33-http.client.log
@@ -20,7 +21,7 @@ ifneq ($(HAS_PCAP),yes)
   FEATURES := --no-default-features
 endif
 
-.PHONY: demo test build
+.PHONY: demo test build image
 
 build:
 	cargo build --release --locked $(FEATURES)
@@ -37,3 +38,8 @@ test:
 	cargo fmt --check
 	cargo clippy --all-targets --locked $(FEATURES) -- -D warnings
 	cargo test --locked $(FEATURES)
+
+# As lab/Dockerfile, without an image to build in.
+image:
+	lab/static.sh $(TARGET)/image/hopwire
+	printf 'FROM scratch\nCOPY hopwire /hopwire\nENTRYPOINT ["/hopwire"]\nCMD ["--help"]\n' | docker build -t hopwire -f - $(TARGET)/image

@@ -3,11 +3,14 @@
 # hops and findings bear the containers' names. Starts a docker engine of its own (own data, own socket) and ends it again;
 # a docker that runs already is left alone. Needs root and dockerd (apt-get install docker.io). Takes about a minute.
 #
-#   lab/docker-capture.sh [HOPWIRE]        HOPWIRE: the program to test, default target/release/hopwire
+#   lab/docker-capture.sh [HOPWIRE [STATIC]]    HOPWIRE: the program to test, default target/release/hopwire
+#                                               STATIC: the same as one static file, for the image (make image); default
+#                                               target/image/hopwire, and without it the image is not tested
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 hopwire=$(realpath "${1:-$here/../target/release/hopwire}")
+static=${2:-$here/../target/image/hopwire}
 [ "$(id -u)" = 0 ] || { echo "needs root: sudo $0 $*" >&2; exit 2; }
 for program in dockerd docker python3; do
     command -v "$program" > /dev/null || { echo "needs $program (apt-get install docker.io python3)" >&2; exit 2; }
@@ -20,10 +23,12 @@ export DOCKER_CONFIG=$lab/config
 daemon=
 cleanup() {
     if [ -n "$daemon" ]; then
-        timeout 30 docker rm -f spark sidekick aistor > /dev/null 2>&1 || true
-        timeout 10 docker network rm spark-net > /dev/null 2>&1 || true
+        timeout 30 docker rm -f watcher lab-store-1 spark sidekick aistor > /dev/null 2>&1 || true
+        timeout 10 docker network rm spark-net lab_inner > /dev/null 2>&1 || true
         kill "$daemon" 2> /dev/null || true
         wait "$daemon" 2> /dev/null || true
+        # A container in the machine's own network leaves a mount behind.
+        umount "$lab"/exec/netns/* 2> /dev/null || true
     fi
     rm -rf "$lab"
 }
@@ -147,6 +152,61 @@ cat "$lab/restart.err"
 expect "it was found again" "$lab/restart.err" 'capturing again on veth'
 python3 -c 'import json, sys; print("calls", sum(hop["calls"] for hop in json.load(open(sys.argv[1]))["hops"]))' "$lab/restart.json" > "$lab/restart.txt"
 expect "calls before and after" "$lab/restart.txt" '^calls 20$'
+
+step "names under compose: the network without its project, the container by its service"
+docker network create --subnet 172.30.58.0/24 lab_inner > /dev/null
+docker run -d --name lab-store-1 --network lab_inner --label com.docker.compose.project=lab --label com.docker.compose.service=store \
+    -v /usr:/usr:ro hopwire-lab /usr/bin/sleep 600 > /dev/null
+for what in "--network inner" "--container store"; do
+    # shellcheck disable=SC2086
+    "$hopwire" capture $what --duration 1 -o "$lab/compose.txt" 2>> "$lab/compose.err" || true
+done
+expect "the network" "$lab/compose.err" '^capturing on br-[0-9a-f]{12} \(docker network lab_inner\)'
+expect "the container" "$lab/compose.err" '^capturing on veth[0-9a-f]+ \(docker container lab-store-1\)'
+
+step "nsenter into the network of a container"
+nsenter -t "$(docker inspect -f '{{.State.Pid}}' sidekick)" -n "$hopwire" capture -n -i eth0 --duration 4 -o "$lab/enter.txt" 2> "$lab/enter.err" &
+capture=$!
+for _ in $(seq 50); do grep -q '^capturing on' "$lab/enter.err" && break; sleep 0.1; done
+traffic sidekick 8091 2
+code=0; wait $capture || code=$?
+expect_code "findings or not" 0 "$code"
+expect "both hops" "$lab/enter.txt" '^seen: +16 exchanges'
+
+if [ -x "$static" ]; then
+    step "the image: docker run --net=host hopwire capture --network spark-net -w -"
+    mkdir "$lab/image" "$lab/out" && cp "$static" "$lab/image/hopwire"
+    printf 'FROM scratch\nCOPY hopwire /hopwire\nENTRYPOINT ["/hopwire"]\n' > "$lab/image/Dockerfile"
+    docker build -q -t hopwire "$lab/image" 2> "$lab/build.err" || { cat "$lab/build.err"; failed=1; }
+    docker images --format '{{.Repository}} {{.Size}}' hopwire
+    in_image() { # in_image NAME DOCKER-ARGUMENTS -- ARGUMENTS: captures 80 requests; packets and report are NAME.pcapng and NAME.jsonl
+        local name=$1 docker=(); shift
+        while [ "$1" != -- ]; do docker+=("$1"); shift; done
+        shift
+        docker run --rm --name watcher --cap-add NET_RAW -v "$lab/out:/out" "${docker[@]}" hopwire capture "$@" -w - \
+            --show-secrets --format jsonl -o "/out/$name.jsonl" > "$lab/out/$name.pcapng" 2> "$lab/out/$name.err" &
+        local watcher=$!
+        for _ in $(seq 50); do grep -q '^capturing on' "$lab/out/$name.err" && break; sleep 0.1; done
+        traffic sidekick 8091 20
+        sleep 1
+        kill -INT $watcher
+        code=0; wait $watcher || code=$?
+        cat "$lab/out/$name.err"
+        expect_code "$name: interrupted" 130 "$code"
+        "$hopwire" analyze "$lab/out/$name.pcapng" --show-secrets --format jsonl -o "$lab/out/$name.again" || true
+        python3 - "$lab/out/$name.jsonl" "$lab/out/$name.again" << 'PYTHON' | tee "$lab/out/$name.txt"
+import json, sys
+live, again = ([json.loads(line) for line in open(path)] for path in sys.argv[1:])
+exchanges = [[line for line in lines if line["type"] == "exchange"] for lines in (live, again)]
+print("same" if exchanges[0] == exchanges[1] else "OTHER", "exchanges:", len(exchanges[0]), "live,", len(exchanges[1]), "read again from stdout")
+PYTHON
+    }
+    in_image network --net=host -v "$lab/docker.sock:/var/run/docker.sock" -- --network spark-net
+    expect "the network's bridge from inside" "$lab/out/network.err" '^capturing on br-[0-9a-f]{12} \(docker network spark-net\)'
+    expect "both hops, and read again the same" "$lab/out/network.txt" '^same exchanges: 160 live, 160 read'
+    in_image container --net=container:sidekick -- -i eth0
+    expect "a container's own interface, and read again the same" "$lab/out/container.txt" '^same exchanges: 160 live, 160 read'
+fi
 
 step "mistakes"
 try() { # try WHAT CODE PATTERN ARGUMENT…

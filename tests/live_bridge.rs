@@ -1,6 +1,13 @@
 //! Captures real traffic between two network namespaces on a bridge. Skipped where there is no root, no `ip` or no Python.
 #![cfg(feature = "live")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs, reason = "a test, which says why it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test, which says why it skips"
+)]
 
 use std::fs;
 use std::io::Read;
@@ -72,6 +79,14 @@ impl Lab {
 
     fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
+    }
+
+    /// Its files with this suffix, by name.
+    fn files(&self, suffix: &str) -> Vec<String> {
+        let mut files: Vec<_> = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|have| have == suffix));
+        files.sort();
+        files.iter().map(|path| path.display().to_string()).collect()
     }
 
     /// Sends four requests for each round, every fifth round with a customer key.
@@ -235,6 +250,23 @@ fn a_ring_that_was_too_small_is_told_with_the_number_of_packets() {
         let dropped = of_type(&lines, "summary")[0]["completeness"]["packets_dropped"].as_u64().unwrap();
         assert!(dropped > 100, "{dropped}");
         assert!(rules(&lines).contains(&"capture-incomplete".to_owned()));
+        assert_no_gap_is_blamed(&lines);
+    }
+}
+
+/// The client closes nothing early and the store answers everything with 200 or a 404 that has a code: all else would be the
+/// capture's gap, told as theirs.
+fn assert_no_gap_is_blamed(lines: &[Value]) {
+    let known = ["capture-incomplete", "error-response", "object-bytes-in-clear", "signature-in-clear", "sse-c-key-in-clear"];
+    for rule in rules(lines) {
+        assert!(known.contains(&rule.as_str()) || rule == "sse-header-in-clear", "{rule}");
+    }
+    for finding in of_type(lines, "finding").iter().filter(|finding| finding["rule"] == "error-response") {
+        let code = finding["subject"]["code"].as_str().unwrap();
+        assert!(["NoSuchKey", "with a code that is not in the capture"].contains(&code), "{finding}");
+    }
+    for exchange in of_type(lines, "exchange") {
+        assert!(["answered", "unanswered"].contains(&exchange["outcome"].as_str().unwrap()), "{exchange}");
     }
 }
 
@@ -248,6 +280,33 @@ fn a_killed_capture_leaves_a_file_that_opens() {
     capture.signal("KILL");
     assert_eq!(capture.code(), -1);
     assert_eq!(of_type(&lab.analyze(&file, &[]), "exchange").len(), 20);
+    if runs("tshark", &["--version"]) {
+        assert!(runs("tshark", &["-nr", &file]), "nothing in it is cut off");
+    }
+}
+
+#[test]
+fn a_rotating_set_is_judged_as_what_it_was_in_one() {
+    let Some(lab) = Lab::new(false) else { return };
+    let session = lab.path("live.jsonl");
+    let capture = lab.capture(&["-w", &lab.path("run.pcapng"), "-b", "filesize:100", "-o", &session, "--show-secrets"]);
+    for _ in 0..5 {
+        lab.traffic(6, &[]);
+    }
+    assert_eq!(capture.interrupt(), 130);
+    let files = lab.files("pcapng");
+    assert!(files.len() > 5, "{files:?}");
+    let set: Vec<_> = files.iter().map(String::as_str).collect();
+    let (live, again) =
+        (lines(&fs::read_to_string(session).unwrap()), lab.analyze(set[0], &[&set[1..], &["--show-secrets"]].concat()));
+    assert_eq!(of_type(&live, "exchange").len(), 120);
+    assert!(of_type(&live, "exchange") == of_type(&again, "exchange"), "the same to the frame, in the file that holds it");
+    assert_eq!(of_type(&live, "finding"), of_type(&again, "finding"));
+    if runs("mergecap", &["--version"]) {
+        let whole = lab.path("whole.pcapng");
+        must("mergecap", &[["-a", "-w", &whole].as_slice(), &set].concat());
+        assert_eq!(rules(&live), rules(&lab.analyze(&whole, &[])));
+    }
 }
 
 #[test]
@@ -259,13 +318,10 @@ fn every_file_of_a_rotating_set_opens_alone_and_the_oldest_go() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(capture.interrupt(), 130);
-    let mut files: Vec<_> = fs::read_dir(lab.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|suffix| suffix == "pcapng"));
-    files.sort();
+    let files = lab.files("pcapng");
     assert_eq!(files.len(), 3, "{files:?}");
-    assert!(!files[0].display().to_string().contains("run_00001_"));
-    let alone: Vec<_> =
-        files.iter().map(|file| of_type(&lab.analyze(&file.display().to_string(), &[]), "exchange").len()).collect();
+    assert!(!files[0].contains("run_00001_"));
+    let alone: Vec<_> = files.iter().map(|file| of_type(&lab.analyze(file, &[]), "exchange").len()).collect();
     assert!(alone.iter().take(2).all(|count| *count > 0), "{alone:?}");
 }
 
@@ -326,6 +382,43 @@ fn an_interface_that_goes_away_ends_the_capture_with_what_there_is() {
     assert_eq!(capture.code(), 5, "{said}");
     assert!(said.contains("help: "), "{said}");
     assert_eq!(of_type(&lines(&fs::read_to_string(session).unwrap()), "exchange").len(), 8);
+}
+
+#[test]
+fn an_interface_that_is_taken_down_ends_the_capture_with_what_there_is() {
+    let Some(lab) = Lab::new(false) else { return };
+    let (file, session) = (lab.path("run.pcapng"), lab.path("live.jsonl"));
+    let capture = lab.capture(&["-w", &file, "-o", &session]);
+    lab.traffic(2, &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    must("ip", &["link", "set", &lab.bridge, "down"]);
+    capture.wait_for("error: capturing on");
+    let said = capture.said();
+    assert_eq!(capture.code(), 5, "{said}");
+    assert!(said.contains("it was taken down") && said.contains("help: "), "{said}");
+    for lines in [lines(&fs::read_to_string(session).unwrap()), lab.analyze(&file, &[])] {
+        assert_eq!(of_type(&lines, "exchange").len(), 8);
+    }
+}
+
+#[test]
+fn without_the_privilege_it_is_named() {
+    let Some(lab) = Lab::new(false) else { return };
+    if !runs("setpriv", &["--version"]) {
+        eprintln!("skipped: needs setpriv");
+        return;
+    }
+    let program = lab.path("hopwire");
+    fs::copy(env!("CARGO_BIN_EXE_hopwire"), &program).unwrap();
+    must("chmod", &["755", &lab.folder.path().display().to_string(), &program]);
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let output =
+        Command::new("setpriv").args(nobody).arg(&program).args(["capture", "-n", "--duration", "1", "-i", &lab.bridge]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.starts_with(&format!("error: no privilege to capture on {}\n", lab.bridge)), "{said}");
+    assert!(said.contains(&format!("sudo setcap cap_net_raw+ep {program}")), "{said}");
 }
 
 #[test]

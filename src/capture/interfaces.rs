@@ -15,21 +15,66 @@ pub struct LocalInterface {
     pub is_bridge: bool,
     /// The bridge it is a port of.
     pub bridge: Option<String>,
+    /// Where it is one end of a pair: the index of the other end, in the namespace of that.
+    pub far: Option<u32>,
 }
 
-/// The interfaces of this network namespace, by index.
+impl LocalInterface {
+    const fn known_by_name(name: String) -> Self {
+        Self { name, index: 0, is_up: true, is_bridge: false, bridge: None, far: None }
+    }
+}
+
+/// An interface of a process, as seen from its own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessInterface {
+    /// Its name.
+    pub name: String,
+    /// Where it is one end of a pair: its own index, and that of the other end. Reading them needs the right to look into the
+    /// process (root).
+    pub pair: Option<(u32, u32)>,
+}
+
+impl ProcessInterface {
+    /// The other end, if it is in this namespace: indices are counted in each namespace anew, so both ends have to name the other.
+    pub fn near_end<'i>(&self, here: &'i [LocalInterface]) -> Option<&'i LocalInterface> {
+        let (own, near) = self.pair?;
+        here.iter().find(|interface| interface.index == near && interface.far == Some(own))
+    }
+}
+
+/// The interfaces of this network namespace, by index. Who entered another one still sees the file system of the old (`nsenter
+/// -n`): then there are only names.
 pub fn local_interfaces() -> Vec<LocalInterface> {
-    interfaces_in(Path::new(CLASS_NET))
+    let shown = interfaces_in(Path::new(CLASS_NET));
+    match names_in(Path::new(OWN_TABLE)) {
+        Some(own) if !is_same(&own, &shown) => own.into_iter().map(LocalInterface::known_by_name).collect(),
+        _ => shown,
+    }
 }
 
 /// Whether there is an interface of that name in this network namespace.
 pub fn is_interface(name: &str) -> bool {
-    is_plain(name) && Path::new(CLASS_NET).join(name).exists()
+    is_plain(name)
+        && match names_in(Path::new(OWN_TABLE)) {
+            Some(names) => names.iter().any(|known| known == name),
+            None => Path::new(CLASS_NET).join(name).exists(),
+        }
 }
 
-/// The interface of this namespace that has this index.
-pub fn interface_of_index(index: u32) -> Option<String> {
-    local_interfaces().into_iter().find(|interface| interface.index == index).map(|interface| interface.name)
+/// Whether an interface is up, in this namespace or that of a process; `None` where it is not there or cannot be looked at.
+pub fn is_interface_up(name: &str, process: Option<u32>) -> Option<bool> {
+    let class = match process {
+        None => {
+            let own = names_in(Path::new(OWN_TABLE));
+            if own.is_some_and(|own| !is_same(&own, &interfaces_in(Path::new(CLASS_NET)))) {
+                return None;
+            }
+            PathBuf::from(CLASS_NET)
+        }
+        Some(process) => PathBuf::from(format!("/proc/{process}/root{CLASS_NET}")),
+    };
+    Some(read_flags(&class.join(Some(name).filter(|name| is_plain(name))?))? & IFF_UP != 0)
 }
 
 /// The port of a bridge behind which a hardware address was seen last. The kernel forgets addresses that are silent for minutes.
@@ -47,19 +92,28 @@ pub fn port_of_bridge(bridge: &str, hardware: &str) -> Option<String> {
     })
 }
 
-/// A process's interfaces other than the loopback one, by name, each with the index of the far end where it is one of a pair.
-/// Reading the far ends needs the right to look into the process (root); without it they are absent.
-pub fn interfaces_of_process(process: u32) -> Vec<(String, Option<u32>)> {
-    let Ok(table) = std::fs::read_to_string(format!("/proc/{process}/net/dev")) else { return Vec::new() };
-    let class = PathBuf::from(format!("/proc/{process}/root/sys/class/net"));
-    let names = table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned());
-    names.filter(|name| name != "lo").map(|name| (name.clone(), far_end(&class.join(&name)))).collect()
+/// A process's interfaces other than the loopback one.
+pub fn interfaces_of_process(process: u32) -> Vec<ProcessInterface> {
+    let names = names_in(Path::new(&format!("/proc/{process}/net/dev"))).unwrap_or_default();
+    let class = PathBuf::from(format!("/proc/{process}/root{CLASS_NET}"));
+    names.into_iter().filter(|name| name != "lo").map(|name| ProcessInterface { pair: pair(&class.join(&name)), name }).collect()
 }
 
-/// `iflink`, where it is not the interface itself.
-fn far_end(folder: &Path) -> Option<u32> {
-    let far = read_number(&folder.join("iflink"))?;
-    (read_number(&folder.join("ifindex"))? != far).then_some(far)
+/// The names in a table of interfaces (`/proc/…/net/dev`).
+fn names_in(table: &Path) -> Option<Vec<String>> {
+    let table = std::fs::read_to_string(table).ok()?;
+    Some(table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect())
+}
+
+/// Whether the interfaces in the file system are those of this network namespace.
+fn is_same(own: &[String], shown: &[LocalInterface]) -> bool {
+    own.len() == shown.len() && shown.iter().all(|interface| own.contains(&interface.name))
+}
+
+/// `ifindex` and `iflink`, where the latter is not the interface itself.
+fn pair(folder: &Path) -> Option<(u32, u32)> {
+    let (own, far) = (read_number(&folder.join("ifindex"))?, read_number(&folder.join("iflink"))?);
+    (own != far).then_some((own, far))
 }
 
 fn interfaces_in(class: &Path) -> Vec<LocalInterface> {
@@ -70,8 +124,7 @@ fn interfaces_in(class: &Path) -> Vec<LocalInterface> {
 }
 
 fn read_interface(folder: &Path) -> Option<LocalInterface> {
-    let flags = std::fs::read_to_string(folder.join("flags")).ok()?;
-    let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()?;
+    let flags = read_flags(folder)?;
     let master = std::fs::read_link(folder.join("master")).ok();
     Some(LocalInterface {
         name: folder.file_name()?.to_string_lossy().into_owned(),
@@ -79,7 +132,13 @@ fn read_interface(folder: &Path) -> Option<LocalInterface> {
         is_up: flags & IFF_UP != 0,
         is_bridge: folder.join("bridge").exists(),
         bridge: master.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+        far: pair(folder).map(|(_, far)| far),
     })
+}
+
+fn read_flags(folder: &Path) -> Option<u32> {
+    let flags = std::fs::read_to_string(folder.join("flags")).ok()?;
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).ok()
 }
 
 fn read_number(path: &Path) -> Option<u32> {
@@ -105,6 +164,9 @@ fn is_plain(name: &str) -> bool {
 }
 
 const CLASS_NET: &str = "/sys/class/net";
+
+/// The table of the interfaces of this network namespace.
+const OWN_TABLE: &str = "/proc/self/net/dev";
 
 /// `IFF_UP` of the kernel.
 const IFF_UP: u32 = 1;
@@ -133,11 +195,26 @@ mod tests {
             is_up,
             is_bridge,
             bridge: bridge.map(str::to_owned),
+            far: None,
         };
         assert_eq!(
             interfaces_in(folder.path()),
             [plain("br-1", 3, true, true, None), plain("veth7", 9, false, false, Some("br-1"))]
         );
+    }
+
+    #[test]
+    fn both_ends_of_a_pair_name_the_other() {
+        let here =
+            |index, far| LocalInterface { name: format!("veth{index}"), index, is_up: true, is_bridge: false, bridge: None, far };
+        let interfaces = [here(5, Some(3)), here(6, Some(2)), here(7, None)];
+        let near_end = |pair| {
+            let far = ProcessInterface { name: "eth0".to_owned(), pair };
+            far.near_end(&interfaces).map(|interface| interface.index)
+        };
+        assert_eq!(near_end(Some((2, 6))), Some(6));
+        assert_eq!(near_end(Some((2, 5))), None, "that index is of another namespace");
+        assert_eq!((near_end(Some((2, 7))), near_end(None)), (None, None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ::pcap::{Active, Capture, Linktype, Precision};
+use ::pcap::{Active, BreakLoop, Capture, Linktype, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::capture::live::namespace::within;
@@ -187,8 +187,9 @@ struct Handle {
     link: LinkType,
     /// Its place among the interfaces of the file being filled.
     interface: u16,
-    /// The mean size of the packets of late, to guess how many make a batch.
-    mean_bytes: usize,
+    /// Ends a call of libpcap where the batch is full; and whether it did and that was not heard of yet.
+    breaker: BreakLoop,
+    is_broken: bool,
     counted: Counted,
 }
 
@@ -303,6 +304,7 @@ impl LiveCapture {
         if now >= self.next_count {
             self.next_count = now + COUNT_EVERY;
             self.count_drops();
+            self.lose_what_is_down();
         }
         if self.phase == Phase::Running {
             let is_over = self.state.is_stopped() || self.deadline.is_some_and(|deadline| now >= deadline);
@@ -340,8 +342,8 @@ impl LiveCapture {
     /// Fills the batch from all handles in turn; gives whether anything came.
     fn fill(&mut self, batch: &mut Batch) -> bool {
         let end = Instant::now() + FILL_FOR;
-        let share = batch.room() / self.handles.len().max(1);
         loop {
+            let share = batch.room() / self.handles.len().max(1);
             let before = batch.len();
             let mut failed = Vec::new();
             for (index, handle) in self.handles.iter_mut().enumerate() {
@@ -355,6 +357,16 @@ impl LiveCapture {
             }
             if batch.len() == before || batch.room() < BATCH_RESERVE_BYTES || Instant::now() >= end {
                 return !batch.is_empty();
+            }
+        }
+    }
+
+    /// Gives up what was taken down: libpcap would wait there in silence.
+    fn lose_what_is_down(&mut self) {
+        for index in (0..self.handles.len()).rev() {
+            let is_down = self.handles.get(index).is_some_and(|handle| handle.place.is_up() == Some(false));
+            if is_down {
+                self.lose(index, "it was taken down".to_owned());
             }
         }
     }
@@ -442,9 +454,10 @@ impl Handle {
             Some(process) => within(process, || open_here(&place.interface, options))
                 .map_err(|source| LiveError::Namespace { what: place.to_string(), source })?,
         };
-        let capture = opened?;
+        let mut capture = opened?;
+        let breaker = capture.breakloop_handle();
         let link = LinkType(u32::try_from(capture.get_datalink().0).unwrap_or(u32::MAX));
-        Ok(Self { capture, place, link: link_type(link), interface: 0, mean_bytes: 1500, counted: Counted::default() })
+        Ok(Self { capture, place, link: link_type(link), interface: 0, breaker, is_broken: false, counted: Counted::default() })
     }
 
     fn describe(&self, snap_length: u32) -> Interface {
@@ -457,30 +470,34 @@ impl Handle {
         }
     }
 
-    /// Reads what the kernel holds, about `share_bytes` at most and no more than `left` packets.
+    /// Reads what the kernel holds: until `share_bytes` are there, and no more than `left` packets.
     fn read(&mut self, batch: &mut Batch, share_bytes: usize, left: Option<u64>, phase: Phase) -> Result<(), String> {
         let last = match phase {
             Phase::Draining { asked, .. } => asked,
             Phase::Running | Phase::Ended => Timestamp::from_nanos(i64::MAX),
         };
-        let fitting = (share_bytes / self.mean_bytes.max(1)).clamp(1, DISPATCH_MAX);
-        let count = left.map_or(fitting, |left| usize::try_from(left).unwrap_or(usize::MAX).min(fitting));
+        let count = left.map_or(DISPATCH_MAX, |left| usize::try_from(left).unwrap_or(usize::MAX).min(DISPATCH_MAX));
         let (link, interface, mut bytes) = (self.link, self.interface, 0);
+        let (breaker, is_broken) = (&self.breaker, &mut self.is_broken);
         let read = self.capture.dispatch(Some(count), |packet| {
             let header = packet.header;
             // With nanosecond precision the field for microseconds holds nanoseconds.
             let at = Timestamp::from_parts(header.ts.tv_sec, header.ts.tv_usec);
-            bytes += packet.data.len();
             if at <= last {
                 batch.push(at, link, interface, header.len, packet.data);
             }
+            // On a bridge one packet has 66 bytes and the next one 64 KiB, so that counting them would not do: a batch that grows
+            // beyond its memory costs more than all the rest.
+            bytes += packet.data.len();
+            if bytes >= share_bytes && !*is_broken {
+                *is_broken = true;
+                breaker.breakloop();
+            }
         });
         match read {
-            Ok(0) => Ok(()),
-            Ok(packets) => {
-                self.mean_bytes = bytes.div_ceil(packets);
-                Ok(())
-            }
+            Ok(_) => Ok(()),
+            // That was the break. Some systems tell of it with the next call.
+            Err(_) if std::mem::take(&mut self.is_broken) => Ok(()),
             Err(error) => Err(words(&error)),
         }
     }

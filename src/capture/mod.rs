@@ -30,7 +30,9 @@ mod walk;
 pub use batch::{Batch, PacketTail};
 pub use bytes::{Input, ReadAt};
 pub use error::CaptureError;
-pub use interfaces::{LocalInterface, interface_of_index, interfaces_of_process, is_interface, local_interfaces, port_of_bridge};
+pub use interfaces::{
+    LocalInterface, ProcessInterface, interfaces_of_process, is_interface, is_interface_up, local_interfaces, port_of_bridge,
+};
 #[cfg(feature = "live")]
 pub use live::{LiveCapture, LiveError, LiveOptions, LiveState, Relocate, check_filter};
 pub use place::{ANY, Place, PlaceError, Selection, place_again};

@@ -1,7 +1,7 @@
 //! EDGE. From what the user names (interfaces, docker networks, containers) to the places where to capture.
 
 use crate::capture::docker::{Container, Docker, DockerError, nearest};
-use crate::capture::{interface_of_index, interfaces_of_process, is_interface, local_interfaces, port_of_bridge};
+use crate::capture::{interfaces_of_process, is_interface, is_interface_up, local_interfaces, port_of_bridge};
 use crate::model::Untrusted;
 
 /// Where to capture.
@@ -15,6 +15,13 @@ pub struct Place {
     pub process: Option<u32>,
     /// The container it belongs to, where it is one container's: it gets another interface when it is restarted.
     pub container: Option<String>,
+}
+
+impl Place {
+    /// Whether its interface is up; `None` where that is not known.
+    pub fn is_up(&self) -> Option<bool> {
+        is_interface_up(&self.interface, self.process)
+    }
 }
 
 /// What the user named.
@@ -136,8 +143,11 @@ fn place_of_network(docker: &Docker, name: &str) -> Result<Place, PlaceError> {
     let Some(bridge) = docker.bridge(&network) else {
         return Err(DockerError::NoBridge { name: network.name, driver: network.driver }.into());
     };
-    if !is_interface(&bridge) {
-        return Err(DockerError::BridgeElsewhere { name: network.name, bridge }.into());
+    // There may be an interface of that name here all the same, of another engine.
+    let elsewhere = docker.machine().or_else(|| (!is_interface(&bridge)).then(|| docker.why_missing()));
+    if let Some(elsewhere) = elsewhere {
+        let socket = docker.socket().to_owned();
+        return Err(DockerError::BridgeElsewhere { name: network.name, bridge, elsewhere, socket }.into());
     }
     let description = Some(format!("docker network {}", network.name));
     Ok(Place { interface: bridge, description, process: None, container: None })
@@ -147,6 +157,11 @@ fn place_of_network(docker: &Docker, name: &str) -> Result<Place, PlaceError> {
 /// be found on this side, its own ends.
 fn places_of_container(docker: &Docker, name: &str, wanted: &[String]) -> Result<Vec<Place>, PlaceError> {
     let container = docker.container(name)?;
+    if let Some(elsewhere) = docker.machine() {
+        // Its process has a number of that machine, which here means another one or none.
+        let interface = wanted.first().map_or("eth0", String::as_str).to_owned();
+        return Err(DockerError::ContainerElsewhere { name: container.name, interface, elsewhere }.into());
+    }
     let process = docker.process(&container)?;
     let description = format!("docker container {}", container.name);
     let place = |interface: String, process: Option<u32>| Place {
@@ -160,13 +175,14 @@ fn places_of_container(docker: &Docker, name: &str, wanted: &[String]) -> Result
     }
     let own = interfaces_of_process(process);
     if !wanted.is_empty() {
-        let known: Vec<_> = own.iter().map(|(name, _)| name.clone()).chain(["lo".to_owned()]).collect();
+        let known: Vec<_> = own.iter().map(|interface| interface.name.clone()).chain(["lo".to_owned()]).collect();
         if let Some(missing) = wanted.iter().find(|name| !known.contains(name)) {
             return Err(no_interface(missing, Some(container.name.clone()), known));
         }
         return Ok(wanted.iter().map(|name| place(name.clone(), Some(process))).collect());
     }
-    let near_ends: Vec<_> = own.iter().filter_map(|(_, far)| interface_of_index((*far)?)).map(|name| place(name, None)).collect();
+    let here = local_interfaces();
+    let near_ends: Vec<_> = own.iter().filter_map(|own| own.near_end(&here)).map(|near| place(near.name.clone(), None)).collect();
     if !near_ends.is_empty() {
         return Ok(near_ends);
     }
@@ -176,7 +192,7 @@ fn places_of_container(docker: &Docker, name: &str, wanted: &[String]) -> Result
     }
     match own.is_empty() {
         true => Err(PlaceError::NoOwnInterface { name: container.name.clone() }),
-        false => Ok(own.into_iter().map(|(name, _)| place(name, Some(process))).collect()),
+        false => Ok(own.into_iter().map(|own| place(own.name, Some(process))).collect()),
     }
 }
 

@@ -72,7 +72,11 @@ impl Failure {
         if self.exit != Exit::Done {
             let message = format!("{:#}", self.error);
             say(format_args!("error: {}", Untrusted::text(&message)));
-            say(format_args!("help: {}", Untrusted::text(&self.help)));
+            let mut label = "help: ";
+            for line in self.help.lines() {
+                say(format_args!("{label}{}", Untrusted::text(line)));
+                label = "";
+            }
         }
         self.exit
     }

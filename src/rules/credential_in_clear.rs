@@ -1,6 +1,8 @@
 //! Secret access keys in bodies that anybody on the path could read.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::hops::HopId;
 use crate::model::Exchange;
@@ -30,7 +32,8 @@ rule! {
 const HOPS_MAX: usize = 256;
 
 /// What names a secret access key: in XML and JSON answers, in the files of SDKs, and in MinIO's own formats.
-const NAMES: [&[u8]; 3] = [b"SecretAccessKey", b"aws_secret_access_key", b"\"secretKey\""];
+static NAMES: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["SecretAccessKey", "aws_secret_access_key", "\"secretKey\""].map(Finder::new));
 
 #[derive(Default)]
 pub(super) struct State {
@@ -61,7 +64,7 @@ impl Watch for State {
 
 impl State {
     fn search(&mut self, exchange: &Exchange, hop: HopId, view: &View<'_>, findings: &mut Findings) {
-        let names_key = |body: &[u8]| !body.is_empty() && NAMES.iter().any(|name| memmem::find(body, name).is_some());
+        let names_key = |body: &[u8]| !body.is_empty() && NAMES.iter().any(|name| name.find(body).is_some());
         let in_request = names_key(&exchange.request.body.kept);
         let in_response = exchange.response().is_some_and(|response| names_key(&response.body.kept));
         if !in_request && !in_response {

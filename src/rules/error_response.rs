@@ -1,6 +1,7 @@
 //! S3 errors by code.
 
 use crate::hops::ClientId;
+use crate::model::Body;
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list, quote_text};
 use crate::rules::sight::{Sight, Sights};
@@ -42,6 +43,8 @@ struct Code {
     operations: Vec<(Operation, u64)>,
     sights: Sights,
     is_proxy: bool,
+    /// Whether the code would stand in what the capture did not hold.
+    is_unseen: bool,
 }
 
 impl Watch for State {
@@ -56,11 +59,13 @@ impl Watch for State {
             return;
         }
         let code = error.as_ref().map_or("", |error| &error.code);
+        let has_hole = |body: &Body| !body.complete || !body.missing.is_empty();
+        let is_unseen = code.is_empty() && call.exchange.response().is_some_and(|response| has_hole(&response.body));
         let Some(row) = self.clients.row(context.client) else {
             return;
         };
         let codes = &mut row.value;
-        let index = match codes.iter().position(|have| have.status == status && have.code == code) {
+        let index = match codes.iter().position(|have| have.status == status && have.code == code && have.is_unseen == is_unseen) {
             Some(index) => index,
             None if codes.len() < CODES_MAX => {
                 let message = error.as_ref().map(|error| quote_text(&error.message)).unwrap_or_default();
@@ -71,6 +76,7 @@ impl Watch for State {
                     operations: Vec::new(),
                     sights: Sights::default(),
                     is_proxy: status == 502 && code == "BackendDown",
+                    is_unseen,
                 });
                 codes.len() - 1
             }
@@ -114,7 +120,11 @@ impl Code {
         let hop = view.clients.client(client)?.hop;
         let operations: Vec<String> =
             self.operations.iter().map(|(operation, count)| format!("{} ({count})", operation.name())).collect();
-        let code = if self.code.is_empty() { "without a code".to_owned() } else { quote_text(&self.code) };
+        let code = match (self.code.is_empty(), self.is_unseen) {
+            (true, true) => "with a code that is not in the capture".to_owned(),
+            (true, false) => "without a code".to_owned(),
+            (false, _) => quote_text(&self.code),
+        };
         let who = if self.is_proxy { " The proxy answered, not the store: no backend was up." } else { "" };
         let message = format!(
             "{} on {} got {} {code}: {}.{who}",

@@ -138,20 +138,33 @@ pub(super) fn in_url(url: &[u8], places: &mut Vec<Place>) {
 
 /// Finds the secrets among `name=value` pairs of `text` from `start` on (a query string, or a form body).
 pub(super) fn in_query(text: &[u8], start: usize, places: &mut Vec<Place>) {
+    // ';' separates pairs for some readers, and '#' ends the query; '?' appears where a URL stands inside a URL.
+    let separates = |byte: &u8| matches!(byte, b'&' | b';' | b'#' | b'?' | b' ');
     let mut at = start;
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        // ';' separates pairs for some readers, and '#' ends the query; '?' appears where a URL stands inside a URL.
-        let length = rest.iter().position(|byte| matches!(byte, b'&' | b';' | b'#' | b'?' | b' ')).unwrap_or(rest.len());
-        let pair = rest.get(..length).unwrap_or_default();
-        if let Some(equals) = memchr::memchr(b'=', pair) {
-            let (name, value) = pair.split_at(equals);
-            if let Some(kind) = kind_of_parameter(name)
-                && value.len() > 1
-            {
-                places.push(Place { range: at + equals + 1..at + length, kind });
+    let mut is_in_value = false;
+    // From one '=' to the next: a body that is no form has few, and most of it is not looked at twice.
+    while let Some(length) = memchr::memchr(b'=', text.get(at..).unwrap_or_default()) {
+        let equals = at + length;
+        let before = text.get(at..equals).unwrap_or_default();
+        let name = match before.iter().rposition(separates) {
+            Some(separator) => before.get(separator + 1..).unwrap_or_default(),
+            None if is_in_value => {
+                // Another '=' of the same pair.
+                at = equals + 1;
+                continue;
             }
+            None => before,
+        };
+        at = equals + 1;
+        is_in_value = true;
+        if let Some(kind) = kind_of_parameter(name) {
+            let rest = text.get(at..).unwrap_or_default();
+            let length = rest.iter().position(separates).unwrap_or(rest.len());
+            if length > 0 {
+                places.push(Place { range: at..at + length, kind });
+            }
+            at += length;
         }
-        at += length + 1;
     }
 }
 
@@ -421,6 +434,24 @@ mod tests {
         for (name, value, expected) in cases {
             let expected: Vec<_> = expected.iter().map(|(text, kind)| ((*text).to_owned(), *kind)).collect();
             assert_eq!(header(name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn pairs_end_where_any_reader_would_end_them() {
+        let cases: [(&str, &[&str]); 6] = [
+            ("a=b=Signature=z&Signature=c2ln==&x", &["c2ln=="]),
+            ("Signature=&Signature=;Signature=s", &["s"]),
+            ("=Signature=z Signature=s#Signature=t?Signature=u", &["s", "t", "u"]),
+            ("Signature", &[]),
+            ("no pair at all; Signature", &[]),
+            ("a&Signature=s=t", &["s=t"]),
+        ];
+        for (text, expected) in cases {
+            let mut places = Vec::new();
+            in_query(text.as_bytes(), 0, &mut places);
+            let found: Vec<_> = places.iter().map(|place| &text[place.range.clone()]).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! What can go wrong between a name and an interface, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::capture::docker::Elsewhere;
 use crate::model::Untrusted;
 
 /// Why the container engine could not say where to capture.
@@ -84,13 +85,27 @@ pub enum DockerError {
         /// Its driver.
         driver: String,
     },
-    /// The bridge is not on this machine, or not in this network namespace.
-    #[error("the bridge {} of the network {} is not on this machine", Untrusted::text(.bridge), Untrusted::text(.name))]
+    /// A network's bridge is not on this machine, or not in this network namespace.
+    #[error("the bridge {} of the network {} is not here: {}", Untrusted::text(.bridge), Untrusted::text(.name), reason(.elsewhere))]
     BridgeElsewhere {
         /// The network.
         name: String,
         /// The bridge.
         bridge: String,
+        /// Where it is.
+        elsewhere: Elsewhere,
+        /// The engine's socket.
+        socket: PathBuf,
+    },
+    /// A container's interfaces are not on this machine.
+    #[error("the container {} is not on this machine: {}", Untrusted::text(.name), reason(.elsewhere))]
+    ContainerElsewhere {
+        /// The container.
+        name: String,
+        /// The interface to capture on in its own network.
+        interface: String,
+        /// Where it is.
+        elsewhere: Elsewhere,
     },
 }
 
@@ -107,9 +122,10 @@ impl DockerError {
                 "start docker, or set DOCKER_HOST=unix:///PATH; a plain interface needs no docker: hopwire capture --list, then -i INTERFACE"
                     .to_owned()
             }
-            Self::NotHere { .. } => "run hopwire on that machine, or there in a container beside the one to watch: \
-                 docker run --rm --net=container:NAME --cap-add NET_RAW IMAGE capture -i eth0 -w - | hopwire analyze -"
-                .to_owned(),
+            Self::NotHere { .. } => format!(
+                "run hopwire on that machine, or through docker there, in the network of the container to watch{}",
+                recipe("container:NAME", "-i eth0", None)
+            ),
             Self::Read { .. } | Self::Refused { .. } => "see whether `docker ps` works; or capture on an interface: -i INTERFACE".to_owned(),
             Self::NoNetwork { near, known, .. } => choice("network", near, known),
             Self::NoContainer { near, known, .. } => choice("container", near, known),
@@ -118,11 +134,54 @@ impl DockerError {
             Self::NoBridge { .. } => {
                 "capture in a container's own network instead: --container NAME (host network: -i INTERFACE)".to_owned()
             }
-            Self::BridgeElsewhere { .. } => "Docker Desktop and rootless engines keep it in a machine or namespace of their own: \
-                 use --container NAME, or run hopwire there: docker run --rm --net=host --cap-add NET_RAW IMAGE capture -i BRIDGE -w -"
-                .to_owned(),
+            Self::BridgeElsewhere { name, elsewhere, socket, .. } => {
+                let what = format!("--network {}", Untrusted::text(name));
+                match elsewhere {
+                    Elsewhere::Machine(_) => {
+                        format!("run hopwire in it, too{}", recipe("host", &what, Some(Path::new(MACHINE_SOCKET))))
+                    }
+                    Elsewhere::RootlessPodman => format!(
+                        "run hopwire in that namespace:\n  podman unshare --rootless-netns hopwire capture {what} -w run.pcapng"
+                    ),
+                    Elsewhere::Rootless => {
+                        format!("run hopwire in that namespace{}", recipe("host", &what, Some(socket)))
+                    }
+                    Elsewhere::Namespace => format!(
+                        "start hopwire in the machine's own network; in a container with --net=host{}",
+                        recipe("host", &what, Some(socket))
+                    ),
+                }
+            }
+            Self::ContainerElsewhere { name, interface, .. } => format!(
+                "run hopwire in it, too, in the network of that container{}",
+                recipe(
+                    &format!("container:{}", Untrusted::text(name)),
+                    &format!("-i {}", Untrusted::text(interface)),
+                    None
+                )
+            ),
         }
     }
+}
+
+/// Why something of the engine is not here.
+fn reason(elsewhere: &Elsewhere) -> String {
+    match elsewhere {
+        Elsewhere::Machine(system) => format!("its engine runs in a virtual machine ({})", Untrusted::text(system)),
+        Elsewhere::Rootless | Elsewhere::RootlessPodman => {
+            "its engine runs without root, in a network namespace of its own".to_owned()
+        }
+        Elsewhere::Namespace => "this program is in another network namespace than its engine".to_owned(),
+    }
+}
+
+/// How to capture where the engine's networks are.
+fn recipe(network: &str, what: &str, socket: Option<&Path>) -> String {
+    let mount = socket.map(|socket| format!("-v {}:{MACHINE_SOCKET} ", socket.display())).unwrap_or_default();
+    format!(
+        ":\n  docker build -f lab/Dockerfile -t hopwire .\n  \
+         docker run --rm --net={network} --cap-add NET_RAW {mount}hopwire capture {what} -w - > run.pcapng"
+    )
 }
 
 fn attempts(tried: &[(PathBuf, io::Error)]) -> String {
@@ -146,3 +205,6 @@ fn listed(names: &[String]) -> String {
     }
     line
 }
+
+/// Where the engine listens in its own machine, and where it is looked for in a container.
+const MACHINE_SOCKET: &str = "/var/run/docker.sock";

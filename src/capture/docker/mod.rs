@@ -7,6 +7,7 @@ mod events;
 mod http;
 mod near;
 mod socket;
+mod whereabouts;
 
 use std::io;
 use std::net::IpAddr;
@@ -17,9 +18,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
+use crate::capture::docker::whereabouts::PodmanInfo;
+
 pub use error::DockerError;
 pub use events::{NameFollower, Named};
 pub use near::nearest;
+pub use whereabouts::Elsewhere;
 
 /// A container engine that answered.
 #[derive(Clone, Debug)]
@@ -146,7 +150,25 @@ impl Docker {
             return Some(guess);
         }
         let podman: Option<PodmanNetwork> = self.get(&format!("/v4.0.0/libpod/networks/{}/json", quoted(&network.name))).ok();
-        podman.and_then(|podman| podman.network_interface).filter(|name| crate::capture::is_interface(name)).or(Some(guess))
+        podman.and_then(|podman| podman.network_interface).or(Some(guess))
+    }
+
+    /// The virtual machine that this engine runs in, where it does; what is not known is taken to be here.
+    pub fn machine(&self) -> Option<Elsewhere> {
+        self.info().machine(whereabouts::own_kernel().as_deref())
+    }
+
+    /// Where an interface of this engine is that is not here.
+    pub fn why_missing(&self) -> Elsewhere {
+        let podman = self.get::<PodmanInfo>("/v4.0.0/libpod/info").ok();
+        if podman.is_some_and(|podman| podman.is_rootless()) {
+            return Elsewhere::RootlessPodman;
+        }
+        self.info().why_missing(whereabouts::own_kernel().as_deref())
+    }
+
+    fn info(&self) -> whereabouts::InfoAnswer {
+        self.get("/info").unwrap_or_default()
     }
 
     /// All containers, also those that do not run, by name.

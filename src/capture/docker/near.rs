@@ -7,7 +7,9 @@ pub fn nearest(name: &str, known: &[&str]) -> Vec<String> {
         .iter()
         .filter_map(|candidate| {
             let have = candidate.to_lowercase();
-            let apart = distance(&wanted, &have);
+            // Under compose names are given without their project.
+            let without_project = have.split_once('_').map_or(usize::MAX, |(_, short)| distance(&wanted, short) + 1);
+            let apart = distance(&wanted, &have).min(without_project);
             let is_part = wanted.len() >= 3 && (have.contains(&wanted) || wanted.contains(&have));
             let is_near = apart <= 1 + wanted.len() / 4;
             (is_near || is_part).then_some((if is_near { apart } else { NEAR_ENOUGH }, *candidate))
@@ -58,7 +60,8 @@ mod tests {
     #[test]
     fn suggests_what_is_near_and_nothing_else() {
         let known = ["bridge", "host", "lab_spark-net", "spark-net", "spark-net-2"];
-        assert_eq!(nearest("spark-nett", &known), ["spark-net", "spark-net-2"]);
+        assert_eq!(nearest("spark-nett", &known), ["spark-net", "lab_spark-net", "spark-net-2"]);
+        assert_eq!(nearest("spark-nte", &["bridge", "lab_spark-net"]), ["lab_spark-net"]);
         assert_eq!(nearest("Spark", &known), ["lab_spark-net", "spark-net", "spark-net-2"]);
         assert_eq!(nearest("bride", &known), ["bridge"]);
         assert_eq!(nearest("zzz", &known), Vec::<String>::new());

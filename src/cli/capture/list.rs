@@ -35,8 +35,13 @@ pub(super) fn run() -> Outcome {
 
 impl Behind {
     fn read(docker: &Docker) -> Result<Self, DockerError> {
-        let networks: Vec<_> = docker
-            .networks()?
+        let networks = docker.networks()?;
+        if docker.machine().is_some() {
+            // What has the same name or number here is something else.
+            let networks = networks.into_iter().map(|network| (network, None)).collect();
+            return Ok(Self { networks, ..Self::default() });
+        }
+        let networks: Vec<_> = networks
             .into_iter()
             .map(|network| (docker.bridge(&network), network))
             .map(|(bridge, network)| (network, bridge))
@@ -45,9 +50,8 @@ impl Behind {
         let interfaces = local_interfaces();
         let mut ports = Vec::new();
         for container in containers.iter().take(CONTAINERS_MAX) {
-            let process = docker.process(container)?;
-            let far: Vec<_> = interfaces_of_process(process).into_iter().filter_map(|(_, far)| far).collect();
-            for interface in interfaces.iter().filter(|interface| far.contains(&interface.index)) {
+            let own = interfaces_of_process(docker.process(container)?);
+            for interface in own.iter().filter_map(|own| own.near_end(&interfaces)) {
                 ports.push((interface.name.clone(), container.name.clone()));
             }
             for attachment in &container.attachments {
@@ -86,7 +90,7 @@ impl Behind {
             let (name, driver) = (Untrusted::text(&network.name), Untrusted::text(&network.driver));
             let _ = writeln!(
                 text,
-                "{:width$}  {:5}  docker network {name} ({driver}{bridge}), not on this machine: use --container",
+                "{:width$}  {:5}  docker network {name} ({driver}{bridge}), not here: --network {name} tells where to capture it",
                 "-", ""
             );
         }

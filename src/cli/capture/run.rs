@@ -326,9 +326,10 @@ fn capture_failure(error: LiveError) -> Failure {
         LiveError::Open { .. } => {
             Failure::capture(error, "hopwire capture --list shows the interfaces and whether they are up (ip link set IF up)")
         }
-        LiveError::Gone { .. } => {
-            Failure::capture(error, "what was captured before is kept and was reported; see that the interface is up again")
-        }
+        LiveError::Gone { .. } => Failure::capture(
+            error,
+            "what was captured before is kept and was reported; see that the interface is up again (ip link set IF up), then start anew",
+        ),
     }
 }
 
