@@ -13,6 +13,8 @@ pub struct Batch {
     pub(super) buffer: Vec<u8>,
     /// How many bytes of buffer are filled at a time.
     pub(super) target_bytes: usize,
+    /// What that may grow to, where records are long.
+    target_bytes_max: usize,
     pub(super) found: Found,
     pub(super) first_ordinal: u64,
     /// Frames of packets from several files; empty where all are from one file.
@@ -76,7 +78,7 @@ impl Default for Batch {
 impl Batch {
     /// An empty batch of 256 KiB: it stays in the second-level cache while it is decoded.
     pub fn new() -> Self {
-        Self::with_target(BATCH_BYTES)
+        Self { target_bytes_max: BULK_BATCH_BYTES, ..Self::with_target(BATCH_BYTES) }
     }
 
     /// How many packets it holds.
@@ -153,12 +155,21 @@ impl Batch {
         Self {
             buffer: vec![0; target_bytes],
             target_bytes,
+            target_bytes_max: target_bytes,
             found: Found::default(),
             first_ordinal: 1,
             frames: Vec::new(),
             now: None,
             used_bytes: 0,
             files: Arc::new([]),
+        }
+    }
+
+    /// Makes room for long records, of which little is looked at: more of them at a time, so that handing them on costs less.
+    pub(super) fn grow_for_bulk(&mut self) {
+        if self.target_bytes < self.target_bytes_max {
+            self.target_bytes = self.target_bytes_max;
+            self.buffer.resize(self.target_bytes, 0);
         }
     }
 
@@ -375,6 +386,9 @@ pub(super) fn bounded_text(text: &[u8], bytes_max: usize) -> String {
 
 /// Bytes of a batch: measured best between 64 KiB and 1 MiB, where it fits the second-level cache.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
+
+/// Bytes of a batch of long records.
+const BULK_BATCH_BYTES: usize = 1 << 20;
 
 /// A pushed batch may hold so many times its target until its memory is given back.
 const PUSHED_MAX: usize = 4;

@@ -28,6 +28,8 @@ pub(super) struct Reader {
     jumpable: Option<Arc<dyn ReadAt>>,
     /// Whether the records of the last batch were long enough for jumping.
     jump: bool,
+    /// Whether the records read last were long.
+    is_bulk: bool,
     /// Whether there are no more bytes to read; there may be some in `carry`.
     exhausted: bool,
     ended: bool,
@@ -75,6 +77,7 @@ impl Reader {
             summary,
             jumpable,
             jump: false,
+            is_bulk: false,
             exhausted: false,
             ended: false,
             file,
@@ -105,7 +108,9 @@ impl Reader {
             self.summary.file_bytes = self.offset;
             self.last = batch.found.records.last().map(|record| record.at).or(self.last);
             let records = batch.len() as u64;
-            self.jump = self.jumpable.is_some() && records > 0 && (self.offset - start) / records >= JUMP_RECORD_BYTES_MIN;
+            let mean_bytes = (self.offset - start).checked_div(records).unwrap_or(0);
+            self.jump = self.jumpable.is_some() && mean_bytes >= JUMP_RECORD_BYTES_MIN;
+            self.is_bulk = mean_bytes >= BULK_RECORD_BYTES_MIN;
         }
         self.number = batch.found.number();
         self.summary.count(&batch.found.records);
@@ -114,6 +119,9 @@ impl Reader {
 
     /// Fills the buffer to the brim and walks over it. A record that is cut by the end of the buffer starts the next one.
     fn read_in_order(&mut self, batch: &mut Batch) {
+        if self.is_bulk {
+            batch.grow_for_bulk();
+        }
         let mut filled = self.fill(&mut batch.buffer, 0, batch.target_bytes);
         let (mut at, mut stop) = self.walk(batch, filled, 0);
         if let (0, Stop::Partial(needed_bytes)) = (at, &stop)
@@ -397,6 +405,9 @@ const PREFIX_BYTES_MIN: usize = 1024;
 
 /// The mean length of records from which jumping pays.
 const JUMP_RECORD_BYTES_MIN: u64 = 8 << 10;
+
+/// The mean length of records from which they are mostly bodies.
+const BULK_RECORD_BYTES_MIN: u64 = 900;
 
 /// The longest packet that is jumped.
 const RECORD_JUMP_MAX: usize = 16 << 20;
