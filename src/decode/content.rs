@@ -151,6 +151,14 @@ impl Content {
         roles
     }
 
+    /// Takes octets in order from which nothing can follow yet; tells whether they were such.
+    pub(super) fn absorb(&mut self, from: Side, data: &[u8]) -> bool {
+        match self {
+            Self::Sealed(sealed) if !sealed.is_clear(from) => sealed.tls.absorb(from, data),
+            Self::Silent | Self::Clear(_) | Self::Sealed(_) | Self::Over(_) => false,
+        }
+    }
+
     /// Octets in order that are in the capture and need not be read.
     pub(super) fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>) {
         match self {

@@ -7,8 +7,8 @@ use crate::decode::tls::Secrets;
 use crate::model::Side;
 
 impl Flow {
-    /// Takes a segment that acknowledges, or brings octets of a body that are only counted, where nothing waits and nothing can
-    /// end with it. Tells whether it was one; any other is untouched.
+    /// Takes a segment that acknowledges, brings octets of a body that are only counted, or some of a TLS record that is not
+    /// whole yet, where nothing waits and nothing can end with it. Tells whether it was one; any other is untouched.
     pub(in crate::decode) fn pass(&mut self, arrival: &Arrival<'_>, secrets: &mut Secrets<'_>) -> bool {
         let (segment, length) = (arrival.segment, arrival.segment.payload_length);
         let (stream, other) = (self.stream(arrival.from), self.stream(1 - arrival.from));
@@ -25,11 +25,12 @@ impl Flow {
             let is_next = segment.seq == stream.next && arrival.captured >= length && !self.is_gated(arrival.from, segment.ack);
             let Some(client) = self.client.filter(|_| is_next) else { return false };
             let side = if client == arrival.from { Side::Client } else { Side::Server };
-            // With its last octet a message ends, and much can follow from that.
-            if self.content.skippable(side) <= u64::from(length) {
+            // With its last octet a message or record ends, and much can follow from that.
+            if self.content.skippable(side) > u64::from(length) {
+                self.content.handle_skip(side, arrival.stamp, u64::from(length), secrets);
+            } else if arrival.payload.len() < length as usize || !self.content.absorb(side, arrival.payload) {
                 return false;
             }
-            self.content.handle_skip(side, arrival.stamp, u64::from(length), secrets);
         }
         self.packets += 1;
         self.last = arrival.stamp;

@@ -56,6 +56,23 @@ impl Connection {
         self.forget_hello();
     }
 
+    /// Takes octets that do no more than lengthen a record that is kept to be opened, in memory that it has already; tells
+    /// whether they were such. Any others are to be given by [`Connection::handle_data`].
+    pub fn absorb(&mut self, from: Side, data: &[u8]) -> bool {
+        let is_retried = !self.held.is_empty();
+        let direction = self.direction_mut(from);
+        let is_opened = direction.proven().is_some() && direction.seek.is_none() && direction.shut.is_none();
+        let room = direction.partial.capacity() - direction.partial.len();
+        let Some(current) = direction.current.as_mut() else { return false };
+        let is_inside = current.purpose == Purpose::Open && data.len() < current.remaining();
+        if is_retried || !is_opened || !is_inside || direction.partial.is_empty() || room < data.len() {
+            return false;
+        }
+        current.taken += data.len();
+        direction.partial.extend_from_slice(data);
+        true
+    }
+
     /// Takes note of stream octets that exist and are not given, as [`Connection::skippable`] allowed.
     pub fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
         let direction = self.direction_mut(from);
