@@ -83,7 +83,8 @@ fn start_line(from: Side, text: &[u8], end: usize) -> Option<(StartLine, Version
             let target = rest.get(method..)?.strip_prefix(b" ")?;
             // All octets are visible or blank by now.
             let is_one_word = !target.is_empty() && memchr::memchr(b' ', target).is_none();
-            (method > 0 && is_one_word).then_some((StartLine::Request { method: 0..method, target: method + 1..rest.len() }, version))
+            (method > 0 && is_one_word)
+                .then_some((StartLine::Request { method: 0..method, target: method + 1..rest.len() }, version))
         }
         Side::Server => {
             let version = version_of(line.get(..VERSION_BYTES)?)?;
@@ -207,7 +208,9 @@ mod tests {
         ] {
             assert!(read(Side::Client, head, 64).is_none(), "{:?}", head.escape_ascii().to_string());
         }
-        for head in [&b"HTTP/1.1 2000 OK\r\n\r\n"[..], b"HTTP/1.1  200 OK\r\n\r\n", b"HTTP/1.1 20x\r\n\r\n", b"ICY 200 OK\r\n\r\n"] {
+        for head in
+            [&b"HTTP/1.1 2000 OK\r\n\r\n"[..], b"HTTP/1.1  200 OK\r\n\r\n", b"HTTP/1.1 20x\r\n\r\n", b"ICY 200 OK\r\n\r\n"]
+        {
             assert!(read(Side::Server, head, 64).is_none(), "{:?}", head.escape_ascii().to_string());
         }
         assert!(read(Side::Client, b"GET / HTTP/1.1\r\na: b\r\nc: d\r\n\r\n", 1).is_none());
