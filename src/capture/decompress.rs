@@ -1,10 +1,10 @@
 //! Compressed inputs, opened as streams with a bound on what comes out.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
 use crate::capture::Compression;
@@ -12,11 +12,11 @@ use crate::capture::Compression;
 /// Opens a compressed stream.
 pub(super) fn decompress(stream: Box<dyn Read + Send>, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
     let taken = Arc::new(AtomicU64::new(0));
-    let counted = Counted { stream, taken: Arc::clone(&taken) };
+    let counted = Counted { stream, taken: Arc::clone(&taken), failure: None };
     let decoder: Box<dyn Read + Send> = match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(counted)),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(INPUT_BYTES, counted))),
         Compression::Zstd => {
-            let mut decoder = Decoder::new(counted)?;
+            let mut decoder = Decoder::with_buffer(BufReader::with_capacity(INPUT_BYTES, counted))?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
             Box::new(decoder)
         }
@@ -28,13 +28,32 @@ pub(super) fn decompress(stream: Box<dyn Read + Send>, compression: Compression)
 struct Counted {
     stream: Box<dyn Read + Send>,
     taken: Arc<AtomicU64>,
+    /// What came after bytes that were still to be given.
+    failure: Option<io::Error>,
 }
 
+/// It fills the buffer as far as the input goes: what a decoder gives before it finds damage depends on how much it is given at
+/// a time, and must not depend on how the input came.
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.taken.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.stream.read(room) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if filled == 0 => return Err(error),
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
+        }
+        self.taken.fetch_add(filled as u64, Ordering::Relaxed);
+        Ok(filled)
     }
 }
 
@@ -75,6 +94,9 @@ impl Read for Bounded {
 fn too_large(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
+
+/// Bytes decoded at a time: what comes out of those before damage in them is lost.
+const INPUT_BYTES: usize = 4096;
 
 /// 128 MiB, as the zstd program allows without being asked; the memory is used only as far as it is filled.
 const WINDOW_LOG_MAX: u32 = 27;

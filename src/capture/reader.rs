@@ -46,7 +46,12 @@ impl Reader {
     pub(super) fn open(input: Input, file: u16) -> Result<Self, CaptureError> {
         let Input { name, stream, positioned } = input;
         let head = read_head(&name, stream)?;
-        let (format, file_format, header_bytes) = open_format(&name, &head)?;
+        let (format, file_format, header_bytes) = match (open_format(&name, &head), head.failure.as_ref()) {
+            (Ok(opened), _) => opened,
+            // That it broke off explains more than what its first bytes are not.
+            (Err(_), Some(source)) => return Err(read_failed(&name, source)),
+            (Err(error), None) => return Err(error),
+        };
         let jumpable = positioned.filter(|_| head.compression.is_none());
         let bytes = match &jumpable {
             Some(positioned) => Bytes::Positioned(Arc::clone(positioned), head.bytes.len() as u64),
@@ -349,7 +354,7 @@ fn read_head(name: &str, stream: Box<dyn Read + Send>) -> Result<Head, CaptureEr
         let filled = stream.fill(&mut bytes);
         bytes.truncate(filled.bytes);
         if let (0, Some(source)) = (filled.bytes, filled.failure.as_ref()) {
-            return Err(CaptureError::Read { name: name.to_owned(), source: io::Error::new(source.kind(), source.to_string()) });
+            return Err(read_failed(name, source));
         }
         let Bytes::Stream(rest) = stream else { break };
         let inner = match sniff(&bytes) {
@@ -363,6 +368,10 @@ fn read_head(name: &str, stream: Box<dyn Read + Send>) -> Result<Head, CaptureEr
         stream = Bytes::Stream(decoder);
     }
     Err(CaptureError::CompressedTooOften { name: name.to_owned(), max: COMPRESSIONS_MAX })
+}
+
+fn read_failed(name: &str, source: &io::Error) -> CaptureError {
+    CaptureError::Read { name: name.to_owned(), source: io::Error::new(source.kind(), source.to_string()) }
 }
 
 /// The format, and the length of the file header.
