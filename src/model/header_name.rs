@@ -129,6 +129,7 @@ header_names! {
 
 impl HeaderName {
     /// Recognises a name as sent, ignoring case.
+    #[inline]
     pub fn recognise(name: &[u8]) -> Self {
         let index = BY_HASH.get(hash(name)).copied().unwrap_or_default();
         match KNOWN.get(usize::from(index)) {
@@ -155,6 +156,7 @@ impl HeaderNames {
     }
 
     /// Adds a name.
+    #[inline]
     pub const fn insert(&mut self, name: HeaderName) {
         let [low, high] = &mut self.0;
         let half = if (name as u8) < 64 { low } else { high };
@@ -186,6 +188,7 @@ impl HeaderNames {
 const _: () = assert!(COUNT < 128);
 
 /// Compares with a name in lower case, eight octets at a time: they may differ in bit 5 where the known name has a letter.
+#[inline]
 fn equals_ignoring_case(lower: &[u8], name: &[u8]) -> bool {
     if lower.len() != name.len() {
         return false;

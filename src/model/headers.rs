@@ -27,6 +27,7 @@ impl Headers {
 
     /// Adds a field whose name and value are ranges of the text buffer, and tells which name it is; ranges outside the buffer
     /// are ignored.
+    #[inline]
     pub fn push(&mut self, name: Range<usize>, value: Range<usize>) -> HeaderName {
         let Some(bytes) = self.text.get(name.clone()) else { return HeaderName::Other };
         if value.start > value.end || value.end > self.text.len() || self.text.len() > u32::MAX as usize {
