@@ -34,8 +34,7 @@ pub(super) struct Stream {
     pub(super) fin: Option<u32>,
     /// The lowest acknowledgment by the other side that was seen before the start was known.
     pub(super) acked_min: Option<u32>,
-    /// The highest acknowledgment by the other side.
-    pub(super) acked: Option<u32>,
+    acked: Acked,
     /// The initial sequence number of a SYN that does not belong to this connection (yet).
     pub(super) other_isn: Option<u32>,
     held: VecDeque<Held>,
@@ -47,6 +46,18 @@ pub(super) struct Stream {
 
 /// The windows of real hosts are far smaller.
 const WINDOW_MAX: i64 = 1 << 26;
+
+/// The highest acknowledgment by the other side.
+#[derive(Clone, Copy, Default)]
+enum Acked {
+    /// None was seen.
+    #[default]
+    Never,
+    /// This one, while it is not known where the stream starts.
+    Early(u32),
+    /// So many octets from the start of the stream: unlike numbers, they do not come round again in a long stream.
+    Until(u64),
+}
 
 /// No window reaches further (RFC 7323 section 2.3): an acknowledgment beyond it is none of this stream.
 const ACKNOWLEDGED_AHEAD_MAX: i64 = 1 << 30;
@@ -62,6 +73,12 @@ impl Stream {
         self.base = base;
         self.next = base;
         self.started = true;
+        if let Acked::Early(ack) = self.acked {
+            // What was acknowledged before may be of another connection.
+            let ahead = distance(base, ack);
+            let is_near = ahead.abs() <= ACKNOWLEDGED_AHEAD_MAX;
+            self.acked = if is_near { Acked::Until(u64::try_from(ahead).unwrap_or(0)) } else { Acked::Never };
+        }
         self.has_syn |= has_syn;
     }
 
@@ -72,27 +89,63 @@ impl Stream {
 
     /// Takes an acknowledgment sent by the other side.
     pub(super) fn note_ack(&mut self, ack: u32) {
-        match self.acked {
-            _ if self.started && distance(self.next, ack) > ACKNOWLEDGED_AHEAD_MAX => {}
-            Some(acked) if distance(acked, ack) <= 0 => {}
-            _ => self.acked = Some(ack),
+        if self.started {
+            let ahead = distance(self.next, ack);
+            let until = self.passed().saturating_add_signed(ahead);
+            match self.acked {
+                _ if ahead > ACKNOWLEDGED_AHEAD_MAX => {}
+                Acked::Until(have) if have >= until => {}
+                _ => self.acked = Acked::Until(until),
+            }
+            return;
         }
-        if !self.started && self.acked_min.is_none_or(|least| distance(least, ack) < 0) {
+        match self.acked {
+            Acked::Early(have) if distance(have, ack) <= 0 => {}
+            _ => self.acked = Acked::Early(ack),
+        }
+        if self.acked_min.is_none_or(|least| distance(least, ack) < 0) {
             self.acked_min = Some(ack);
+        }
+    }
+
+    /// The number that the other side acknowledged, or else the next one where that is known.
+    pub(super) fn edge(&self) -> Option<u32> {
+        match self.acked {
+            Acked::Early(ack) => Some(ack),
+            Acked::Until(_) => self.acked_ahead().map(|ahead| self.next.wrapping_add(ahead as u32)),
+            Acked::Never => self.started.then_some(self.next),
         }
     }
 
     /// Octets before `ack` that were not delivered yet: the other side has them, this view has not.
     pub(super) fn unseen_before(&self, ack: u32) -> u32 {
-        let unseen = distance(self.next, ack);
-        // An acknowledgment of the FIN counts one more than there are octets.
-        let fin = i64::from(self.fin.is_some_and(|fin| distance(fin, ack) > 0));
-        if self.started && unseen <= ACKNOWLEDGED_AHEAD_MAX { u32::try_from(unseen - fin).unwrap_or(0) } else { 0 }
+        let ahead = distance(self.next, ack);
+        let is_reached = self.started && ahead <= ACKNOWLEDGED_AHEAD_MAX;
+        if is_reached { u32::try_from(self.without_fin(ahead)).unwrap_or(0) } else { 0 }
     }
 
     /// Octets that the other side acknowledged and that were not delivered.
     pub(super) fn unseen(&self) -> u32 {
-        self.acked.map_or(0, |acked| self.unseen_before(acked))
+        self.acked_ahead().map_or(0, |ahead| u32::try_from(self.without_fin(ahead)).unwrap_or(0))
+    }
+
+    /// How far the other side acknowledged beyond the next octet, negative if it has still to; `None` where it never did.
+    fn acked_ahead(&self) -> Option<i64> {
+        match self.acked {
+            Acked::Until(until) => Some(until.cast_signed() - self.passed().cast_signed()),
+            Acked::Early(_) | Acked::Never => None,
+        }
+    }
+
+    /// An acknowledgment of the FIN counts one more than there are octets.
+    fn without_fin(&self, ahead: i64) -> i64 {
+        let ack = self.next.wrapping_add(ahead as u32);
+        ahead - i64::from(self.fin.is_some_and(|fin| distance(fin, ack) > 0))
+    }
+
+    /// Octets delivered or given up.
+    const fn passed(&self) -> u64 {
+        self.count.delivered + self.count.missing
     }
 
     /// Octets before the FIN that were not delivered: it proves that they were sent. One that lies where no window reaches was
@@ -178,10 +231,8 @@ impl Stream {
 
     /// The account of the stream; the acknowledged octets are filled in.
     pub(super) fn account(&self) -> StreamCount {
-        let fin = i64::from(self.fin.is_some_and(|fin| self.acked.is_some_and(|acked| distance(fin, acked) > 0)));
-        let acked = self.acked.filter(|acked| self.started && distance(self.next, *acked) <= ACKNOWLEDGED_AHEAD_MAX);
-        let beyond = acked.map_or(0, |acked| distance(self.next, acked) - fin);
-        let passed = self.count.delivered + self.count.missing;
+        let beyond = self.acked_ahead().map_or(0, |ahead| self.without_fin(ahead));
+        let passed = self.passed();
         StreamCount { acknowledged: passed.saturating_add_signed(beyond), ..self.count }
     }
 }
@@ -253,6 +304,18 @@ mod tests {
         assert_eq!((stream.unseen(), stream.account().acknowledged), (0, 10));
         stream.note_ack(110 + (1 << 30));
         assert_eq!((stream.unseen(), stream.account().acknowledged), (1 << 30, 10 + (1 << 30)));
+    }
+
+    #[test]
+    fn what_was_acknowledged_long_ago_does_not_come_round_again() {
+        let mut stream = Stream::default();
+        stream.start(100, true);
+        stream.deliver(10);
+        stream.note_ack(110);
+        for _ in 0..7 {
+            stream.deliver(1 << 29);
+        }
+        assert_eq!((stream.unseen(), stream.account().acknowledged), (0, 10));
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Flow {
     pub(super) fn drop_beyond_window(&mut self) {
         for from in [0, 1] {
             let stream = self.stream(from);
-            let Some((front, edge)) = stream.front().zip(stream.acked.or(stream.started.then_some(stream.next))) else {
+            let Some((front, edge)) = stream.front().zip(stream.edge()) else {
                 continue;
             };
             if distance(edge, front.seq) > BEYOND_WINDOW {
