@@ -247,6 +247,8 @@ impl Connection {
                 }
                 Err(reason) => {
                     direction.shut(reason);
+                    // Where no header is, the place among the records is not known.
+                    direction.follow = None;
                     // What came of the header before is no less sealed than what comes now.
                     self.sealed_bytes = self.sealed_bytes.saturating_add(before as u64);
                     data
