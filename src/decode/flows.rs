@@ -340,12 +340,26 @@ impl Flows {
         self.by_ends.remove(&flow.key());
         self.recent = None;
         self.free.push(slot);
+        self.forget_closed();
+    }
+
+    /// Most flows end long before they are idle: their places in the queue must not pile up meanwhile.
+    fn forget_closed(&mut self) {
+        if self.idle.len() < 2 * self.by_ends.len() + QUEUED_CLOSED_MAX {
+            return;
+        }
+        let slots = &self.slots;
+        let id_at = |slot: u32| slots.get(slot as usize).and_then(Option::as_ref).map(|flow| flow.id);
+        self.idle.retain(|(_, slot, id)| id_at(*slot) == Some(*id));
     }
 
     fn slot(&self, slot: u32) -> Option<&Flow> {
         self.slots.get(slot as usize)?.as_ref()
     }
 }
+
+/// Places of closed flows in the queue of idle ones that are put up with.
+const QUEUED_CLOSED_MAX: usize = 1024;
 
 fn due(queue: &mut VecDeque<(Timestamp, u32, FlowId)>, now: Timestamp) -> Option<(Timestamp, u32, FlowId)> {
     if queue.front()?.0 <= now { queue.pop_front() } else { None }
