@@ -102,6 +102,34 @@ fn a_keep_alive_octet_and_a_window_probe_are_no_data() {
 }
 
 #[test]
+fn an_acknowledgment_that_no_window_reaches_proves_nothing() {
+    let mut talk = open();
+    talk.client(GET);
+    let (client_seq, server_seq) = (1001 + GET.len() as u32, 9001);
+    let at_nanos = talk.sent.last().unwrap().at_nanos + 1;
+    let bytes = frame(false, 40_000, server_seq, client_seq.wrapping_add((1 << 30) + 1000), ACK, b"");
+    talk.sent.push(Sent { at_nanos, bytes, payload: 0 });
+    talk.server(OK);
+    talk.close();
+    let seen = seen(&talk);
+    assert!(only(&seen).is_complete());
+    assert_eq!((seen.closed[0].client.missing, seen.closed[0].client.acknowledged), (0, GET.len() as u64));
+}
+
+#[test]
+fn what_comes_after_both_have_ended_is_read_and_counted_on() {
+    let mut talk = open();
+    talk.client(GET);
+    talk.server(OK);
+    talk.close();
+    talk.client(GET);
+    talk.server(OK);
+    let seen = seen(&talk);
+    assert_eq!(seen.exchanges.iter().map(|exchange| exchange.id.ordinal).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(seen.closed.len(), 1);
+}
+
+#[test]
 fn an_injected_reset_ends_nothing_and_one_with_data_after_it_is_named() {
     let mut talk = open();
     talk.client(GET);
