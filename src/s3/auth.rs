@@ -276,6 +276,13 @@ fn value_alone(value: &[u8]) -> &[u8] {
     value.get(..end).unwrap_or(value)
 }
 
+/// Whether an `Authorization` value is of a scheme of AWS, with something behind its name.
+pub fn names_aws_scheme(value: &[u8]) -> bool {
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(0);
+    let (scheme, _) = value.split_at(end);
+    scheme == b"AWS" || scheme.starts_with(b"AWS4-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

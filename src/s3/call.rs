@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::model::{Exchange, HeaderName, HeaderNames, Headers, Response};
 use crate::s3::address::{Address, Domains};
 use crate::s3::audit::Audit;
-use crate::s3::auth::Auth;
+use crate::s3::auth::{Auth, names_aws_scheme};
 use crate::s3::client::Client;
 use crate::s3::copy_source::CopySource;
 use crate::s3::encryption::{Encryption, headers_have_encryption, query_has_encryption};
@@ -243,7 +243,7 @@ pub fn is_s3_like(exchange: &Exchange, query: Query<'_>) -> bool {
     if headers.known().any(|(name, sent, _)| is_s3_header(name, sent)) {
         return true;
     }
-    if headers.get(HeaderName::Authorization).is_some_and(|value| value.starts_with(b"AWS")) {
+    if headers.get(HeaderName::Authorization).is_some_and(names_aws_scheme) {
         return true;
     }
     if query.raw_pairs().any(|(name, _)| S3_KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))) {

@@ -21,7 +21,7 @@ mod resolve;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
-pub use auth::{Auth, Scheme};
+pub use auth::{Auth, Scheme, names_aws_scheme};
 pub use call::{Call, is_s3_like};
 pub use client::{Client, Sdk};
 pub use copy_source::CopySource;

@@ -12,6 +12,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::model::{Exchange, HeaderName, Headers};
+use crate::s3::names_aws_scheme;
 use crate::session::disguises::disguises;
 use crate::session::needles::{NEEDLE_BYTES_MIN, Needles};
 use crate::session::places::{self, Kind, Place};
@@ -191,7 +192,7 @@ impl Redactor {
 
     fn learn_headers(&mut self, headers: &Headers, places: &mut Vec<Place>) {
         // A signature is not learnt, and parsing it for every request would cost time.
-        let is_signed = headers.get(HeaderName::Authorization).is_some_and(|value| value.starts_with(b"AWS"));
+        let is_signed = headers.get(HeaderName::Authorization).is_some_and(names_aws_scheme);
         let has_other_authorization = headers.has(HeaderName::Authorization) && !is_signed;
         if !has_other_authorization && !headers.names().intersects(places::NAMES_WITH_LASTING_SECRETS) {
             return;
