@@ -208,11 +208,11 @@ impl<'x> Auth<'x> {
             Cow::Borrowed(bytes) => {
                 let mut parts = bytes.rsplitn(self.credential_parts(), |byte| *byte == b'/');
                 parts.next();
-                self.service = parts.next().and_then(some_text);
+                self.service = parts.next().and_then(scope_word);
                 if self.scheme != Scheme::SigV4a {
-                    self.region = parts.next().and_then(some_text);
+                    self.region = parts.next().and_then(scope_word);
                 }
-                self.scope_date = parts.next().and_then(some_text);
+                self.scope_date = parts.next().and_then(scope_word);
                 self.access_key = parts.next().and_then(some_text);
             }
             Cow::Owned(bytes) => {
@@ -252,6 +252,12 @@ impl fmt::Debug for Auth<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Auth({})", self.scheme.label())
     }
+}
+
+/// A part of a scope: a date, a region or a service. Anything else in its place may be a piece of a secret, cut at its `/`.
+fn scope_word(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let is_word = bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'));
+    if is_word { some_text(bytes) } else { None }
 }
 
 fn some_text(bytes: &[u8]) -> Option<Cow<'_, str>> {
