@@ -13,8 +13,8 @@ pub struct Batch {
     pub(super) buffer: Vec<u8>,
     /// How many bytes of buffer are filled at a time.
     pub(super) target_bytes: usize,
-    /// What that may grow to, where records are long.
-    target_bytes_max: usize,
+    /// How many it is of short records, and of long ones.
+    targets_bytes: [usize; 2],
     pub(super) found: Found,
     pub(super) first_ordinal: u64,
     /// Frames of packets from several files; empty where all are from one file.
@@ -78,7 +78,7 @@ impl Default for Batch {
 impl Batch {
     /// An empty batch of 256 KiB: it stays in the second-level cache while it is decoded.
     pub fn new() -> Self {
-        Self { target_bytes_max: BULK_BATCH_BYTES, ..Self::with_target(BATCH_BYTES) }
+        Self { targets_bytes: [BATCH_BYTES, BULK_BATCH_BYTES], ..Self::with_target(BATCH_BYTES) }
     }
 
     /// How many packets it holds.
@@ -155,7 +155,7 @@ impl Batch {
         Self {
             buffer: vec![0; target_bytes],
             target_bytes,
-            target_bytes_max: target_bytes,
+            targets_bytes: [target_bytes; 2],
             found: Found::default(),
             first_ordinal: 1,
             frames: Vec::new(),
@@ -165,10 +165,12 @@ impl Batch {
         }
     }
 
-    /// Makes room for long records, of which little is looked at: more of them at a time, so that handing them on costs less.
-    pub(super) fn grow_for_bulk(&mut self) {
-        if self.target_bytes < self.target_bytes_max {
-            self.target_bytes = self.target_bytes_max;
+    /// Of long records little is looked at: more of them are taken at a time, so that handing them on costs less. Only the file
+    /// decides, and not what the batch held before: where batches end must not depend on which one is used.
+    pub(super) fn aim(&mut self, is_bulk: bool) {
+        let [short, long] = self.targets_bytes;
+        self.target_bytes = if is_bulk { long } else { short };
+        if self.buffer.len() < self.target_bytes {
             self.buffer.resize(self.target_bytes, 0);
         }
     }
@@ -182,9 +184,10 @@ impl Batch {
         if !Arc::ptr_eq(&self.files, files) {
             self.files = Arc::clone(files);
         }
-        if self.buffer.len() > self.target_bytes {
-            self.buffer.truncate(self.target_bytes);
-            self.buffer.shrink_to(self.target_bytes);
+        let bytes_max = self.targets_bytes.into_iter().fold(0, usize::max);
+        if self.buffer.len() > bytes_max {
+            self.buffer.truncate(bytes_max);
+            self.buffer.shrink_to(bytes_max);
         }
     }
 

@@ -107,6 +107,7 @@ impl Reader {
         batch.found.next_number = 0;
         while !self.ended && batch.found.is_empty() {
             let start = self.offset;
+            batch.aim(self.is_bulk);
             if !(self.jump && self.read_jumping(batch)) {
                 self.read_in_order(batch);
             }
@@ -124,9 +125,6 @@ impl Reader {
 
     /// Fills the buffer to the brim and walks over it. A record that is cut by the end of the buffer starts the next one.
     fn read_in_order(&mut self, batch: &mut Batch) {
-        if self.is_bulk {
-            batch.grow_for_bulk();
-        }
         let mut filled = self.fill(&mut batch.buffer, 0, batch.target_bytes);
         let (mut at, mut stop) = self.walk(batch, filled, 0);
         if let (0, Stop::Partial(needed_bytes)) = (at, &stop)

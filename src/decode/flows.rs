@@ -277,6 +277,7 @@ impl Flows {
 
     /// Too much waits in all flows together: the flows that wait longest give up what they wait for.
     fn relieve(&mut self, ordinal: u64) {
+        self.soonest = AT_ONCE;
         while self.held_bytes > self.limits.pending_bytes_max / 2 {
             let Some((_, slot, id)) = self.waking.pop_front() else { return };
             if self.slot(slot).is_some_and(|flow| flow.id == id && flow.wake.is_some()) {
@@ -301,6 +302,7 @@ impl Flows {
 
     /// The table is full, or the flows hold too much: the flow that is idle for longest goes.
     fn evict(&mut self, ordinal: u64) {
+        self.soonest = AT_ONCE;
         for _ in 0..self.idle.len() {
             let Some((queued, slot, id)) = self.idle.pop_front() else { return };
             let Some(flow) = self.slot(slot).filter(|flow| flow.id == id) else { continue };
@@ -351,12 +353,16 @@ impl Flows {
         let slots = &self.slots;
         let id_at = |slot: u32| slots.get(slot as usize).and_then(Option::as_ref).map(|flow| flow.id);
         self.idle.retain(|(_, slot, id)| id_at(*slot) == Some(*id));
+        self.soonest = AT_ONCE;
     }
 
     fn slot(&self, slot: u32) -> Option<&Flow> {
         self.slots.get(slot as usize)?.as_ref()
     }
 }
+
+/// What the queues hold has changed: they are to be looked at with the next segment.
+const AT_ONCE: Timestamp = Timestamp::from_nanos(i64::MIN);
 
 /// Places of closed flows in the queue of idle ones that are put up with.
 const QUEUED_CLOSED_MAX: usize = 1024;

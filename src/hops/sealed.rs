@@ -106,12 +106,14 @@ impl Sealings {
         let asked: HashSet<IpAddr> = fronts.values().map(|front| front.server.ip).collect();
         let mut proxies: HashSet<IpAddr> = HashSet::new();
         for (waiting, found) in std::mem::take(&mut self.sealed).into_iter().zip(partners) {
-            if !is_due(waiting.exchange.request.start) {
+            let partner = waiting.told.unwrap_or(found);
+            // A call that is due takes along what it led to, though that began after it.
+            let is_taken_along = partner.is_some_and(|partner| fronts.contains_key(&partner.downstream));
+            if !is_taken_along && !is_due(waiting.exchange.request.start) {
                 self.sealed.push(waiting);
                 continue;
             }
             let proxy = waiting.exchange.endpoints.client.ip;
-            let partner = waiting.told.unwrap_or(found);
             if asked.contains(&proxy) || partner.is_some() {
                 proxies.insert(proxy);
                 let front = partner.and_then(|partner| fronts.remove(&partner.downstream));

@@ -3,7 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "shared by tests that use parts of it")]
 
 use hopwire::decode::{Decoder, Limits};
-use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Packet, Timestamp};
+use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Loss, Packet, Timestamp};
 
 /// A seeded generator (splitmix64): tests are repeatable.
 pub struct Random(pub u64);
@@ -123,6 +123,7 @@ pub fn frame(from_client: bool, client_port: u16, seq: u32, ack: u32, flags: u8,
 pub struct Seen {
     pub exchanges: Vec<Exchange>,
     pub closed: Vec<FlowClosed>,
+    pub lost: Vec<Loss>,
 }
 
 pub fn decode(packets: &[Sent], limits: Limits) -> Seen {
@@ -150,7 +151,8 @@ fn collect(decoder: &mut Decoder, seen: &mut Seen) {
         match event {
             Event::Exchange(exchange) => seen.exchanges.push(*exchange),
             Event::FlowClosed(closed) => seen.closed.push(*closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Lost(loss) => seen.lost.push(loss),
+            Event::FlowOpened(_) | Event::Sealed(_) => {}
         }
     }
 }

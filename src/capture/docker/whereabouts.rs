@@ -28,7 +28,7 @@ impl InfoAnswer {
     /// The virtual machine it runs in, if it does: its kernel is not `own`, which is `None` where it is not known.
     pub(super) fn machine(&self, own: Option<&str>) -> Option<Elsewhere> {
         let is_other = match (self.kernel_version.as_deref(), own) {
-            (Some(theirs), Some(own)) if !theirs.is_empty() => theirs != own,
+            (Some(theirs), Some(own)) if !theirs.is_empty() => release(theirs) != release(own),
             // Engines run on Linux alone; what has no such kernel has them in a machine.
             (_, None) => !cfg!(target_os = "linux") || self.is_desktop(),
             (_, Some(_)) => self.is_desktop(),
@@ -81,6 +81,15 @@ impl PodmanInfo {
 /// The release of this machine's kernel, as `uname -r` prints it.
 pub(super) fn own_kernel() -> Option<String> {
     Some(std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned())
+}
+
+/// A kernel's release with three numbers before its suffix: engines write a third one where the kernel itself names two.
+fn release(text: &str) -> (Vec<&str>, &str) {
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (numbers, suffix) = text.split_at(end);
+    let mut numbers: Vec<&str> = numbers.split('.').collect();
+    numbers.resize(numbers.len().max(3), "0");
+    (numbers, suffix)
 }
 
 #[cfg(test)]

@@ -91,17 +91,24 @@ impl Connection {
         }
     }
 
-    /// The same, where the flow had exchanges before: theirs are counted on.
+    /// The same, where both sides have ended after so many exchanges, and something comes all the same: it is counted as lost.
     #[must_use]
-    pub const fn after(mut self, exchanges: u32) -> Self {
+    pub fn after(mut self, exchanges: u32) -> Self {
         self.emitted = exchanges;
+        for reader in [&mut self.client, &mut self.server] {
+            reader.closed = Some(Close::Finished);
+            reader.state = State::Sink(LossReason::NotHttp);
+        }
+        self.end = Some((Side::Client, Close::Finished));
         self
     }
 
-    /// How many exchanges were polled, where nothing else waits to be.
+    /// How many exchanges were polled, where nothing else waits to be and [`Connection::after`] can go on for it.
     pub fn given_out(&self) -> Option<u32> {
         let waits = !self.pending.is_empty() || !self.done.is_empty() || !self.losses.is_empty();
-        (!waits).then_some(self.emitted)
+        let is_at_end = |reader: &Reader| matches!(reader.state, State::Sink(LossReason::NotHttp)) && reader.passed.is_none();
+        let is_plain = is_at_end(&self.client) && is_at_end(&self.server) && !self.tunnel && self.carried == Notes::default();
+        (!waits && is_plain).then_some(self.emitted)
     }
 
     /// Takes the next octets of one side.

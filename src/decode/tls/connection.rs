@@ -124,6 +124,7 @@ impl Connection {
             _ => {
                 self.lose_place_outside();
                 self.lose_place(length, &mut turn);
+                self.direction_mut(from).follow = None;
             }
         }
     }

@@ -122,7 +122,8 @@ impl Connection {
 
     /// Looks at a record that stays shut.
     pub(super) fn see(&mut self, header: Header, from: Side, stamp: Stamp) {
-        if self.client.has_opened || self.server.has_opened || self.is_doubtful() {
+        // What is held came before: seen after it, it would be told of the wrong message.
+        if self.client.has_opened || self.server.has_opened || self.is_doubtful() || !self.held.is_empty() {
             self.lose_outside();
         }
         if self.outside.is_over || header.kind != APPLICATION_DATA {

@@ -74,14 +74,17 @@ impl Octets {
         if !body.complete || headers.text().is_empty() {
             return None;
         }
-        let least = headers.text().len() as u64 + body.length;
+        let least = body.length.saturating_add(headers.text().len() as u64);
         // How a body is cut into chunks is the sender's choice, and no part of its length.
         let chunks = match body.framing {
             Framing::None | Framing::Length(_) | Framing::UntilClose => 0..=0,
             Framing::Chunked => CHUNK_END_BYTES..=CHUNK_END_BYTES + CHUNK_BYTES_MAX * (1 + body.length / CHUNK_LENGTH_MIN),
             Framing::Tunnel => return None,
         };
-        Some(Self { range: least + chunks.start()..=least + chunks.end(), kind: kind_of(headers, also) })
+        Some(Self {
+            range: least.saturating_add(*chunks.start())..=least.saturating_add(*chunks.end()),
+            kind: kind_of(headers, also),
+        })
     }
 }
 

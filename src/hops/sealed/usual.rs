@@ -163,6 +163,7 @@ impl<K: Copy + Eq + Hash, G: Copy + Eq + Hash + Ord> Sums<K, G> {
             if let Some(kind) = self.kinds.get_mut(kind)
                 && count.calls * of >= kind.best * share
                 && kind.best * 2 >= kind.calls
+                && kind.calls >= CALLS_MIN
             {
                 kind.frequent.push(*grown);
             }
