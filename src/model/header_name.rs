@@ -193,28 +193,32 @@ fn equals_ignoring_case(lower: &[u8], name: &[u8]) -> bool {
     if lower.len() != name.len() {
         return false;
     }
-    // The last word overlaps the one before, so that no octets are left over; most names end with the first two words.
-    let (Some((lower_first, lower_rest)), Some((name_first, name_rest))) =
-        (lower.split_first_chunk::<8>(), name.split_first_chunk::<8>())
+    // The last word overlaps the one before, so that no octets are left over.
+    if let (Some(lower_last), Some(name_last)) = (lower.last_chunk::<8>(), name.last_chunk::<8>()) {
+        let (lower_words, _) = lower.as_chunks::<8>();
+        let (name_words, _) = name.as_chunks::<8>();
+        let last = words_differ(u64::from_ne_bytes(*lower_last), u64::from_ne_bytes(*name_last));
+        let differ = lower_words
+            .iter()
+            .zip(name_words)
+            .fold(last, |differ, (lower, name)| differ | words_differ(u64::from_ne_bytes(*lower), u64::from_ne_bytes(*name)));
+        return differ == 0;
+    }
+    let (Some(lower_first), Some(name_first), Some(lower_last), Some(name_last)) =
+        (lower.first_chunk::<4>(), name.first_chunk::<4>(), lower.last_chunk::<4>(), name.last_chunk::<4>())
     else {
         return lower.eq_ignore_ascii_case(name);
     };
-    let (Some(lower_last), Some(name_last)) = (lower.last_chunk::<8>(), name.last_chunk::<8>()) else { return false };
-    if !words_equal(lower_first, name_first) || !words_equal(lower_last, name_last) {
-        return false;
-    }
-    if lower_rest.len() <= 8 {
-        return true;
-    }
-    let (lower_words, _) = lower_rest.as_chunks::<8>();
-    let (name_words, _) = name_rest.as_chunks::<8>();
-    lower_words.iter().zip(name_words).all(|(lower, name)| words_equal(lower, name))
+    let word =
+        |first: &[u8; 4], last: &[u8; 4]| u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last));
+    words_differ(word(lower_first, lower_last), word(name_first, name_last)) == 0
 }
 
-fn words_equal(lower: &[u8; 8], name: &[u8; 8]) -> bool {
-    let lower = u64::from_ne_bytes(*lower);
-    let difference = lower ^ u64::from_ne_bytes(*name);
-    difference & !CASE_BITS == 0 && (difference << 1) & !lower == 0
+/// Marks where a word of a name in lower case and one as sent differ by more than case.
+#[inline]
+const fn words_differ(lower: u64, name: u64) -> u64 {
+    let difference = lower ^ name;
+    difference & !CASE_BITS | (difference << 1) & !lower
 }
 
 /// Bit 5 of each octet, which tells lower from upper case in ASCII letters; bit 6 is set in letters and clear in `-` and digits.

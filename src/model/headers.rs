@@ -34,11 +34,17 @@ impl Headers {
             return HeaderName::Other;
         }
         let known = HeaderName::recognise(bytes);
+        self.push_known(known, name, value);
+        known
+    }
+
+    /// Adds a field whose name was recognised before, and whose name and value are ranges of the text buffer.
+    #[inline]
+    pub(crate) fn push_known(&mut self, known: HeaderName, name: Range<usize>, value: Range<usize>) {
         self.names.insert(known);
         // Nothing lies beyond the text, whose length fits.
         let narrow = |range: Range<usize>| (range.start as u32, range.end as u32);
         self.fields.push(Field { known, name: narrow(name), value: narrow(value) });
-        known
     }
 
     /// Adds a field with its own text.

@@ -103,7 +103,7 @@ fn span(whole: &[u8], part: &[u8]) -> Range<usize> {
 
 /// The reason phrase of a status line that a strict reader accepts: `HTTP/1.x NNN` is twelve octets. httparse itself drops
 /// phrases outside ASCII.
-pub(super) fn reason(bytes: &[u8]) -> Range<usize> {
+fn reason(bytes: &[u8]) -> Range<usize> {
     const AFTER_CODE: usize = 12;
     let line = bytes.get(AFTER_CODE..).unwrap_or_default();
     let end = memchr::memchr2(b'\r', b'\n', line).unwrap_or(0);

@@ -15,6 +15,7 @@ mod gather;
 mod head;
 mod lenient;
 mod loss;
+mod marks;
 mod notes;
 mod pending;
 mod plain;
