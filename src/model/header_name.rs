@@ -131,9 +131,10 @@ impl HeaderName {
     /// Recognises a name as sent, ignoring case.
     #[inline]
     pub fn recognise(name: &[u8]) -> Self {
-        let index = BY_HASH.get(hash(name)).copied().unwrap_or_default();
-        match KNOWN.get(usize::from(index)) {
-            Some((text, word)) if equals_ignoring_case(text.as_bytes(), name) => *word,
+        let words = words_of(name);
+        let place = BY_HASH.get(hash(words, name.len())).copied().unwrap_or_default();
+        match KNOWN.get(usize::from(place)) {
+            Some(known) if known.is(name, words) => known.word,
             _ => Self::Other,
         }
     }
@@ -187,72 +188,84 @@ impl HeaderNames {
 /// A set holds a bit for each name.
 const _: () = assert!(COUNT < 128);
 
-/// Compares with a name in lower case, eight octets at a time: they may differ in bit 5 where the known name has a letter.
-#[inline]
-fn equals_ignoring_case(lower: &[u8], name: &[u8]) -> bool {
-    if lower.len() != name.len() {
-        return false;
-    }
-    // The last word overlaps the one before, so that no octets are left over.
-    if let (Some(lower_last), Some(name_last)) = (lower.last_chunk::<8>(), name.last_chunk::<8>()) {
-        let (lower_words, _) = lower.as_chunks::<8>();
-        let (name_words, _) = name.as_chunks::<8>();
-        let last = words_differ(u64::from_ne_bytes(*lower_last), u64::from_ne_bytes(*name_last));
-        let differ = lower_words
-            .iter()
-            .zip(name_words)
-            .fold(last, |differ, (lower, name)| differ | words_differ(u64::from_ne_bytes(*lower), u64::from_ne_bytes(*name)));
-        return differ == 0;
-    }
-    let (Some(lower_first), Some(name_first), Some(lower_last), Some(name_last)) =
-        (lower.first_chunk::<4>(), name.first_chunk::<4>(), lower.last_chunk::<4>(), name.last_chunk::<4>())
-    else {
-        return lower.eq_ignore_ascii_case(name);
-    };
-    let word =
-        |first: &[u8; 4], last: &[u8; 4]| u64::from(u32::from_ne_bytes(*first)) << 32 | u64::from(u32::from_ne_bytes(*last));
-    words_differ(word(lower_first, lower_last), word(name_first, name_last)) == 0
+/// A known name, as look-up compares it.
+struct Known {
+    text: &'static str,
+    word: HeaderName,
+    /// Its first and last octets, as [`words_of`] gives them.
+    words: [u64; 2],
 }
 
-/// Marks where a word of a name in lower case and one as sent differ by more than case.
+impl Known {
+    /// Whether this is the name, of which `words` are the first and last octets.
+    #[inline]
+    fn is(&self, name: &[u8], words: [u64; 2]) -> bool {
+        let ([first, last], [name_first, name_last]) = (self.words, words);
+        if self.text.len() != name.len() || differ(first, name_first) | differ(last, name_last) != 0 {
+            return false;
+        }
+        name.len() <= 16 || {
+            let (lower, _) = self.text.as_bytes().as_chunks::<8>();
+            let (name, _) = name.as_chunks::<8>();
+            lower.iter().zip(name).all(|(lower, name)| differ(u64::from_le_bytes(*lower), u64::from_le_bytes(*name)) == 0)
+        }
+    }
+}
+
+/// The first and last eight octets of a name. They overlap where it is shorter than both; one shorter than eight is all in the
+/// first word.
 #[inline]
-const fn words_differ(lower: u64, name: u64) -> u64 {
+const fn words_of(name: &[u8]) -> [u64; 2] {
+    if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        return [u64::from_le_bytes(*first), u64::from_le_bytes(*last)];
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return [u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32, 0];
+    }
+    match name {
+        [] => [0, 0],
+        [a] => [*a as u64, 0],
+        [a, b, .., c] | [a, b @ c] => [*a as u64 | (*b as u64) << 8 | (*c as u64) << 16, 0],
+    }
+}
+
+/// Marks where a word of a name in lower case and one as sent differ by more than the case of letters: bit 5 is the case, and bit
+/// 6 is set in letters and clear in `-` and digits.
+#[inline]
+const fn differ(lower: u64, name: u64) -> u64 {
     let difference = lower ^ name;
     difference & !CASE_BITS | (difference << 1) & !lower
 }
 
-/// Bit 5 of each octet, which tells lower from upper case in ASCII letters; bit 6 is set in letters and clear in `-` and digits.
+/// Bit 5 of each octet, which tells lower from upper case in ASCII letters.
 const CASE_BITS: u64 = 0x2020_2020_2020_2020;
 
 const COUNT: usize = HeaderName::ALL.len();
 /// So many that each known name has a place of its own; the build fails where two share one.
 const PLACES: usize = 1024;
 
-/// A cheap hash over the length and the first and last four octets; bit 5 is dropped so that case does not matter.
-const fn hash(name: &[u8]) -> usize {
-    let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) else {
-        // Known names of less than four octets differ in length.
-        return name.len();
-    };
-    let (first, last) = (u32::from_le_bytes(*first) & !CASE_BITS as u32, u32::from_le_bytes(*last) & !CASE_BITS as u32);
-    let mixed = first.wrapping_mul(FACTOR) ^ last.wrapping_mul(FACTOR.rotate_left(9)) ^ (name.len() as u32);
-    (mixed.wrapping_mul(FACTOR) >> (u32::BITS - PLACES.trailing_zeros())) as usize
+/// A cheap hash over a name's length and its first and last octets, whatever their case.
+#[inline]
+const fn hash([first, last]: [u64; 2], length: usize) -> usize {
+    let mixed = (first & !CASE_BITS).wrapping_mul(FACTOR) ^ (last & !CASE_BITS).rotate_left(29) ^ length as u64;
+    (mixed.wrapping_mul(FACTOR) >> (u64::BITS - PLACES.trailing_zeros())) as usize
 }
 
 /// An odd number under which no two known names share a place.
-const FACTOR: u32 = 0x469e_b22b;
+const FACTOR: u64 = 0x28b6_04bf_e9eb_5755;
 
-/// The known names with their texts; the first one stands for all others.
-static KNOWN: [(&str, HeaderName); COUNT + 1] = known();
+/// The known names; the first entry stands for all others.
+static KNOWN: [Known; COUNT + 1] = known();
 /// For each place the name that may stand there.
 static BY_HASH: [u8; PLACES] = by_hash();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time: an index out of bounds fails the build")]
-const fn known() -> [(&'static str, HeaderName); COUNT + 1] {
-    let mut out = [("", HeaderName::Other); COUNT + 1];
+const fn known() -> [Known; COUNT + 1] {
+    let mut out = [const { Known { text: "", word: HeaderName::Other, words: [0; 2] } }; COUNT + 1];
     let mut at = 0;
     while at < COUNT {
-        out[at + 1] = (HeaderName::ALL[at].as_str(), HeaderName::ALL[at]);
+        let text = HeaderName::ALL[at].as_str();
+        out[at + 1] = Known { text, word: HeaderName::ALL[at], words: words_of(text.as_bytes()) };
         at += 1;
     }
     out
@@ -263,7 +276,8 @@ const fn by_hash() -> [u8; PLACES] {
     let mut out = [0; PLACES];
     let mut at = 0;
     while at < COUNT {
-        let place = hash(HeaderName::ALL[at].as_str().as_bytes());
+        let text = HeaderName::ALL[at].as_str().as_bytes();
+        let place = hash(words_of(text), text.len());
         assert!(out[place] == 0, "two known names share a place: choose another factor");
         out[place] = at as u8 + 1;
         at += 1;

@@ -1,8 +1,6 @@
 //! A head that every reader reads alike, as nearly all programs send it: start line, fields of one line each, CRLF behind
 //! each. Whatever is taken here, httparse takes with the same result; the rest is left to it.
 
-use std::ops::Range;
-
 use crate::decode::http1::head::{FIELDS_MAX, Head, StartLine};
 use crate::decode::http1::lenient::is_token;
 use crate::decode::http1::marks::{BLOCK, Marks, marks};
@@ -20,21 +18,37 @@ pub(super) fn read(from: Side, bytes: &[u8], fields_max: usize) -> Option<(Head,
         return None;
     }
     let (start, version) = start_line(from, text.get(..*first as usize)?)?;
+    let headers = fields(text, *first as usize + CRLF.len(), ends, &colons)?;
+    Some((Head { start, version, headers, notes: Notes::default() }, length))
+}
+
+/// The fields of lines that end at `ends`; the first starts at `start`.
+#[inline(never)] // Few values live here, so that they stay in registers.
+fn fields(text: &[u8], start: usize, ends: &[u32], colons: &[u64; BLOCKS_MAX]) -> Option<Headers> {
     let mut headers = Headers::over(text.to_vec(), ends.len());
-    let mut line = *first as usize + CRLF.len();
+    let mut start = start;
     for end in ends {
         let end = *end as usize;
-        let colon = first_from(line, &colons)?;
-        let name = text.get(line..colon)?;
+        let colon = first_from(start, colons)?;
+        let (name, rest) = text.get(start..end)?.split_at_checked(colon.checked_sub(start)?)?;
         let known = HeaderName::recognise(name);
-        let is_name = known != HeaderName::Other || (!name.is_empty() && name.iter().all(|byte| is_token(*byte)));
-        if colon >= end || !is_name {
+        if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|byte| is_token(*byte))) {
             return None;
         }
-        headers.push_known(known, line..colon, value(text, colon + 1, end));
-        line = end + CRLF.len();
+        // White space around the value is none of it (RFC 9110 section 5.5); nearly always it is one SP before it.
+        let value = match rest {
+            [] => return None,
+            [_, b' ', first, .., last] if *first != b' ' && *last != b' ' => colon + 2..end,
+            [_, value @ ..] => {
+                let trimmed = value.trim_ascii_start();
+                let from = end - trimmed.len();
+                from..from + trimmed.trim_ascii_end().len()
+            }
+        };
+        headers.push_known(known, start..colon, value);
+        start = end + CRLF.len();
     }
-    Some((Head { start, version, headers, notes: Notes::default() }, length))
+    Some(headers)
 }
 
 /// Fills in where the CR of each line is, up to the empty line, and the marks of colons, by block; gives how many lines there
@@ -126,19 +140,6 @@ fn version_of(word: &[u8]) -> Option<Version> {
     }
 }
 
-/// The value without the white space around it (RFC 9110 section 5.5).
-fn value(text: &[u8], start: usize, end: usize) -> Range<usize> {
-    let is_blank = |at: usize| text.get(at) == Some(&b' ');
-    let (mut from, mut to) = (start, end);
-    while from < to && is_blank(from) {
-        from += 1;
-    }
-    while from < to && is_blank(to - 1) {
-        to -= 1;
-    }
-    from..to
-}
-
 const CRLF: &[u8; 2] = b"\r\n";
 /// Blocks of a plain head.
 const BLOCKS_MAX: usize = 64;
@@ -146,6 +147,8 @@ const VERSION_BYTES: usize = b"HTTP/1.1".len();
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::decode::http1::head::{Parsed, parse_odd};
     use proptest::prelude::*;
