@@ -138,7 +138,7 @@ impl Script {
         };
         let is_tls = words.get(2) == Some(&"tls");
         let view = TlsView { version: Some(TlsVersion::Tls13), suite: Some(0x1301), ..TlsView::default() };
-        let transport = if is_tls { Transport::Tls(view.clone()) } else { Transport::Clear };
+        let transport = if is_tls { Transport::Tls(std::sync::Arc::new(view.clone())) } else { Transport::Clear };
         let protocol = if is_tls { Protocol::Tls { view, shut: None, sealed_bytes: 1000 } } else { Protocol::Http1 };
         let flow = FlowId(self.frame);
         self.events.push(Event::FlowOpened(FlowOpened { flow, endpoints, first }));

@@ -10,7 +10,7 @@ use crate::convert::lines::{After, Line, Lines, name_end};
 use crate::convert::masks::{Masks, is_blotted};
 use crate::convert::scanner::Take;
 use crate::convert::{ConvertError, Masked};
-use crate::model::{Exchange, Headers};
+use crate::model::{Body, Exchange, Headers};
 use crate::session::Kind;
 
 /// Learns the secrets of a capture.
@@ -38,12 +38,18 @@ impl Learner {
             self.learn_value(hidden.kind, target.get(hidden.range).unwrap_or_default(), clear);
         }
         self.learn_headers(&exchange.request.headers, clear);
-        self.learn_headers(&exchange.request.body.trailers, clear);
+        self.learn_trailers(&exchange.request.body, clear);
         self.learn_body(&exchange.request.body.kept, clear);
         if let Some(response) = exchange.response() {
             self.learn_headers(&response.headers, clear);
-            self.learn_headers(&response.body.trailers, clear);
+            self.learn_trailers(&response.body, clear);
             self.learn_body(&response.body.kept, clear);
+        }
+    }
+
+    fn learn_trailers(&mut self, body: &Body, clear: bool) {
+        if let Some(trailers) = body.trailers.as_deref() {
+            self.learn_headers(trailers, clear);
         }
     }
 

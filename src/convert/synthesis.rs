@@ -143,7 +143,9 @@ impl<W: Write> Synthesis<W> {
         self.skip(lane, side, at, body.length.saturating_sub(body.kept.len() as u64))?;
         if is_chunked && body.complete {
             let mut end = if body.length > 0 { b"\r\n0\r\n".to_vec() } else { b"0\r\n".to_vec() };
-            write_fields(&body.trailers, &mut end);
+            if let Some(trailers) = body.trailers.as_deref() {
+                write_fields(trailers, &mut end);
+            }
             end.extend_from_slice(b"\r\n");
             self.send(lane, side, at, &end)?;
         }

@@ -1,5 +1,7 @@
 //! What a flow carries: the ordered octets of both sides go in, the protocol is recognised, exchanges come out.
 
+use std::sync::Arc;
+
 use crate::decode::http1::{self, Connection};
 use crate::decode::limits::Limits;
 use crate::decode::tls::{self, Plain, Secrets};
@@ -397,7 +399,7 @@ impl Text {
         if let Self::Http(http) = self {
             while let Some(exchange) = http.poll() {
                 exchanges += 1;
-                out(Event::Exchange(Box::new(exchange)));
+                out(Event::Exchange(exchange));
             }
             while let Some(loss) = http.poll_loss() {
                 out(Event::Lost(loss));
@@ -445,7 +447,7 @@ impl Sealed {
             flow: place.flow,
             endpoints: place.endpoints,
             limits: place.limits.clone(),
-            transport: Transport::Tls(tls.view().clone()),
+            transport: Transport::Tls(Arc::new(tls.view().clone())),
             early_data: false,
         };
         Self { tls, inner, answer: FirstAnswer::Due }
@@ -474,9 +476,9 @@ impl Sealed {
 
     fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
         if let (Transport::Tls(known), Text::Http(http)) = (&self.inner.transport, &mut self.inner.text)
-            && known != self.tls.view()
+            && **known != *self.tls.view()
         {
-            self.inner.transport = Transport::Tls(self.tls.view().clone());
+            self.inner.transport = Transport::Tls(Arc::new(self.tls.view().clone()));
             http.set_transport(self.inner.transport.clone());
         }
         if self.tls.has_early_data() && !self.inner.early_data {

@@ -32,13 +32,13 @@ pub struct Body {
     /// The first octets, where the decoder was asked to keep them.
     pub kept: Vec<u8>,
     /// SHA-256 of the content, where it was asked for and nothing is missing.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Box<[u8; 32]>>,
     /// MD5 of the content, where a session tells it.
-    pub md5: Option<[u8; 16]>,
+    pub md5: Option<Box<[u8; 16]>>,
     /// Ranges of the content that the capture does not hold.
     pub missing: Vec<Range<u64>>,
-    /// Fields after the last chunk.
-    pub trailers: Headers,
+    /// Fields after the last chunk, where there are any. What few bodies have is boxed, so that all others are small.
+    pub trailers: Option<Box<Headers>>,
 }
 
 impl Body {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use crate::model::TlsView;
 
@@ -59,8 +60,8 @@ pub struct Endpoints {
 pub enum Transport {
     /// Plain text: read without any key.
     Clear,
-    /// Inside TLS, opened with a secret.
-    Tls(TlsView),
+    /// Inside TLS, opened with a secret. All exchanges of a connection share the view.
+    Tls(Arc<TlsView>),
 }
 
 impl Transport {
@@ -70,7 +71,7 @@ impl Transport {
     }
 
     /// `clear`, `tls1.2`, `tls1.3`.
-    pub const fn label(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Clear => "clear",
             Self::Tls(view) => match view.version {

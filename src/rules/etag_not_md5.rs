@@ -87,7 +87,7 @@ impl State {
     /// The MD5 of a body that was kept whole and is the object itself.
     fn body_md5(&mut self, call: &Call<'_>, client: ClientId) -> Option<Vec<u8>> {
         let body = &call.exchange.request.body;
-        if let Some(md5) = body.md5 {
+        if let Some(md5) = body.md5.as_deref() {
             let row = self.clients.row(client)?;
             row.value.hashed += 1;
             return (row.value.hashed <= HASHED_PER_CLIENT_MAX).then(|| md5.to_vec());

@@ -161,12 +161,11 @@ fn recognise_key(name: &[u8], value: &[u8]) -> u64 {
 }
 
 fn present_headers(headers: &Headers) -> u8 {
-    let mut present = 0;
-    for (name, _, _) in headers.known() {
-        present |= header_bit(name);
-    }
-    present
+    HEADERS.into_iter().filter(|name| headers.has(*name)).fold(0, |present, name| present | header_bit(name))
 }
+
+/// The headers that decide.
+const HEADERS: [HeaderName; 3] = [HeaderName::XAmzCopySource, HeaderName::XAmzRequestRoute, HeaderName::XAmzRequestToken];
 
 const fn header_bit(name: HeaderName) -> u8 {
     match name {

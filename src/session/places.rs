@@ -88,7 +88,7 @@ pub(super) fn in_header(known: HeaderName, name: &[u8], value: &[u8], places: &m
         HeaderName::XAmzServerSideEncryptionCustomerKeyMd5 | HeaderName::XAmzCopySourceServerSideEncryptionCustomerKeyMd5 => {
             Kind::CustomerKeyMd5
         }
-        HeaderName::Other => match kind_by_name(name, OTHER_HEADERS) {
+        HeaderName::Other => match kind_by_name(name, &OTHER_HEADERS) {
             Some(kind) => kind,
             None => return in_url(value, places),
         },
@@ -229,7 +229,7 @@ fn in_xml(body: &[u8], places: &mut Vec<Place>) {
     while let Some(open) = body.get(at..).and_then(|rest| memchr::memchr(b'<', rest)) {
         let name;
         (name, at) = tag_name(body, at + open + 1);
-        let Some(kind) = kind_by_name(body.get(name).unwrap_or_default(), BODY_NAMES) else { continue };
+        let Some(kind) = kind_by_name(body.get(name).unwrap_or_default(), &BODY_NAMES) else { continue };
         let Some(close) = body.get(at..).and_then(|rest| memchr::memchr(b'>', rest)) else { return };
         let is_empty = body.get(at..at + close).is_some_and(|rest| rest.ends_with(b"/"));
         at += close + 1;
@@ -266,7 +266,7 @@ fn in_json(body: &[u8], places: &mut Vec<Place>) {
         let end = string_end(body, start);
         at = end + 1;
         let name = body.get(start..end).unwrap_or_default();
-        let Some(kind) = kind_by_name(name, BODY_NAMES) else { continue };
+        let Some(kind) = kind_by_name(name, &BODY_NAMES) else { continue };
         let after = body.get(at..).unwrap_or_default();
         let spaces = after.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b':').unwrap_or(after.len());
         if !after.get(..spaces).is_some_and(|gap| gap.contains(&b':')) {
@@ -299,13 +299,44 @@ fn string_end(body: &[u8], start: usize) -> usize {
 fn kind_of_parameter(name: &[u8]) -> Option<Kind> {
     if name.contains(&b'%') {
         let plain = decode_percent(name);
-        return kind_by_name(&plain, PARAMETERS);
+        return kind_by_name(&plain, &PARAMETERS);
     }
-    kind_by_name(name, PARAMETERS)
+    kind_by_name(name, &PARAMETERS)
 }
 
-fn kind_by_name(name: &[u8], table: &[(&str, Kind)]) -> Option<Kind> {
-    table.iter().find(|(have, _)| have.as_bytes().eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+fn kind_by_name(name: &[u8], table: &Table) -> Option<Kind> {
+    let first = name.first()? | 0x20;
+    if table.lengths & bit(name.len()) == 0 || table.firsts & bit(first as usize) == 0 {
+        return None;
+    }
+    table.names.iter().find(|(have, _)| have.as_bytes().eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+}
+
+/// Names of secrets, and what tells at a glance that most names are none of them.
+struct Table {
+    names: &'static [(&'static str, Kind)],
+    /// A bit for each length of a name, and for each first octet in lower case, counted modulo 64.
+    lengths: u64,
+    firsts: u64,
+}
+
+impl Table {
+    const fn new(names: &'static [(&'static str, Kind)]) -> Self {
+        let (mut lengths, mut firsts) = (0, 0);
+        let mut rest = names;
+        while let [(name, _), more @ ..] = rest {
+            if let [first, ..] = name.as_bytes() {
+                lengths |= bit(name.len());
+                firsts |= bit((*first | 0x20) as usize);
+            }
+            rest = more;
+        }
+        Self { names, lengths, firsts }
+    }
+}
+
+const fn bit(of: usize) -> u64 {
+    1 << (of % 64)
 }
 
 /// Percent-decoding of a whole text; what is no escape stays.
@@ -334,7 +365,7 @@ fn find_ignoring_case(text: &[u8], word: &[u8]) -> Option<usize> {
 }
 
 /// Headers that the recognised names do not cover.
-const OTHER_HEADERS: &[(&str, Kind)] = &[
+static OTHER_HEADERS: Table = Table::new(&[
     ("x-amz-s3session-token", Kind::SessionToken),
     ("x-amz-sso_bearer_token", Kind::SessionToken),
     ("x-aws-ec2-metadata-token", Kind::SessionToken),
@@ -343,10 +374,10 @@ const OTHER_HEADERS: &[(&str, Kind)] = &[
     ("x-api-key", Kind::Bearer),
     ("x-vault-token", Kind::Bearer),
     ("x-amz-signature", Kind::Signature),
-];
+]);
 
 /// Query parameters and form fields.
-const PARAMETERS: &[(&str, Kind)] = &[
+static PARAMETERS: Table = Table::new(&[
     ("x-amz-signature", Kind::Signature),
     ("signature", Kind::Signature),
     ("x-amz-security-token", Kind::SessionToken),
@@ -373,10 +404,10 @@ const PARAMETERS: &[(&str, Kind)] = &[
     ("secretaccesskey", Kind::SecretKey),
     ("ldappassword", Kind::Password),
     ("password", Kind::Password),
-];
+]);
 
 /// XML elements and JSON members of answers: STS, metadata services, and S3 errors that repeat what was signed.
-const BODY_NAMES: &[(&str, Kind)] = &[
+static BODY_NAMES: Table = Table::new(&[
     ("secretaccesskey", Kind::SecretKey),
     ("secretkey", Kind::SecretKey),
     ("secret_key", Kind::SecretKey),
@@ -394,7 +425,7 @@ const BODY_NAMES: &[(&str, Kind)] = &[
     ("stringtosignbytes", Kind::SignedText),
     ("canonicalrequest", Kind::SignedText),
     ("canonicalrequestbytes", Kind::SignedText),
-];
+]);
 
 #[cfg(test)]
 mod tests {

@@ -83,19 +83,19 @@ impl Connection {
         }
         self.client.gap = false;
         self.weight += request.headers.text().len();
-        self.pending.push_back(Box::new(Pending { request, notes, start, ..Pending::default() }));
+        self.wait_for(Pending::new(self.endpoints, request, notes, start));
         self.begin_body(Side::Client, framing, keep, extent);
     }
 
     /// Too many requests wait: the oldest is given out unanswered, and its answer will count as one without a request.
     fn give_up_oldest(&mut self) {
         if let Some(oldest) = self.pending.front_mut() {
-            if oldest.response.is_none() {
+            if !oldest.is_answered() {
                 self.given_up = self.given_up.saturating_add(1);
             }
-            (oldest.request_ended, oldest.response_ended) = (true, oldest.response.is_some());
+            (oldest.request_ended, oldest.response_ended) = (true, oldest.is_answered());
             oldest.answer = Answer::Lost;
-            if matches!(self.server.state, State::Body(_)) && oldest.response.is_some() {
+            if matches!(self.server.state, State::Body(_)) && oldest.is_answered() {
                 self.server.seek(LossReason::NotHttp, false, false);
             }
         }
@@ -110,8 +110,8 @@ impl Connection {
         let Some(pending) = self.pending.get_mut(at) else { return };
         if (100..200).contains(&code) && code != 101 {
             pending.notes.merge(notes);
-            if pending.interim.len() < interim_max {
-                pending.interim.push(Interim { status: code, at: status.start.at });
+            if pending.exchange.interim.len() < interim_max {
+                pending.exchange.interim.push(Interim { status: code, at: status.start.at });
             } else {
                 pending.notes.add(Anomaly::TooManyInterim);
             }
@@ -121,7 +121,7 @@ impl Connection {
         if !pending.request_ended {
             notes.add(Anomaly::ResponseBeforeRequestEnd);
         }
-        let method = pending.request.method();
+        let method = pending.request().method();
         let facts = Facts::of(&headers, version, &mut notes);
         let framing = if extent == Extent::Known { facts.of_response(method, code, &mut notes) } else { Framing::None };
         let doubtful = method.is_empty();
@@ -140,7 +140,7 @@ impl Connection {
         }
         if let Some(pending) = self.pending.get_mut(at) {
             self.weight += response.headers.text().len();
-            pending.response = Some(Box::new(response));
+            pending.answer(response);
             pending.notes.merge(notes);
         }
         self.server.body_doubtful = doubtful;
@@ -186,7 +186,7 @@ impl Connection {
         let waiting = self.pending.iter().find(|pending| pending.is_waiting());
         !self.server.has_message
             && !self.server.gap_ever
-            && waiting.is_some_and(|pending| pending.request_ended && pending.request.method().eq_ignore_ascii_case(b"GET"))
+            && waiting.is_some_and(|pending| pending.request_ended && pending.request().method().eq_ignore_ascii_case(b"GET"))
             && !GREETINGS.iter().any(|greeting| data.starts_with(greeting))
     }
 
@@ -200,7 +200,7 @@ impl Connection {
         let mut response = Response::over(Headers::default(), 200, 0..0, Version::Http09);
         response.start = stamp.at;
         response.body.framing = Framing::UntilClose;
-        pending.response = Some(Box::new(response));
+        pending.answer(response);
         pending.notes.add(Anomaly::Http09);
         self.server.body_doubtful = false;
         let keep = self.limits.body_kept_bytes_max.min(SMALL_BODY_BYTES as u32);

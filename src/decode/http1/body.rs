@@ -203,7 +203,7 @@ fn feed_trailer(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Me
     if !matches!(gather.text.as_slice(), b"\r\n") {
         let mut trailers = Headers::over(gather.text.clone(), 0);
         read_fields(&gather.text, 0, bounds.fields_max, &mut trailers, message.notes);
-        message.body.trailers = trailers;
+        message.body.trailers = Some(Box::new(trailers));
     }
     Step::Ended(used)
 }
@@ -230,7 +230,7 @@ pub(super) fn add(content: &[u8], reader: &mut Reader, body: &mut Body) {
 
 /// Octets that a body holds.
 pub(super) fn weight(body: &Body) -> usize {
-    body.kept.len() + body.trailers.text().len()
+    body.kept.len() + body.trailers.as_deref().map_or(0, |trailers| trailers.text().len())
 }
 
 /// Starts to hash a body.

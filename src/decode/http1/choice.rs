@@ -3,7 +3,7 @@
 use crate::decode::http1::connection::Connection;
 use crate::decode::http1::notes::Notes;
 use crate::decode::http1::pending::{Answer, Pending};
-use crate::model::{Anomaly, Stamp};
+use crate::model::{Anomaly, Request, Stamp};
 
 impl Connection {
     /// The place in the queue of the exchange that a response beginning at `stamp` belongs to; one with an empty request is
@@ -21,7 +21,7 @@ impl Connection {
         let Some(first) = self.pending.iter().position(|pending| pending.is_waiting()) else {
             return self.insert_unasked(self.pending.len());
         };
-        let is_unasked = self.pending.get(first).is_some_and(|pending| pending.request.method().is_empty());
+        let is_unasked = self.pending.get(first).is_some_and(|pending| pending.request().method().is_empty());
         if self.client.gap_ever && !is_unasked && self.began_after(first, stamp) {
             // It came before the first request that waits: its own request was in a gap.
             return self.insert_unasked(first);
@@ -61,7 +61,8 @@ impl Connection {
         let mut notes = Notes::default();
         notes.add(Anomaly::ResponseWithoutRequest);
         let at = at.min(self.pending.len());
-        self.pending.insert(at, Box::new(Pending { notes, request_ended: true, ..Pending::default() }));
+        let unasked = Pending::new(self.endpoints, Request::default(), notes, Stamp::default());
+        self.pending.insert(at, Pending { request_ended: true, ..unasked });
         at
     }
 
@@ -73,7 +74,7 @@ impl Connection {
     fn came_together(&self, first: usize, last: usize) -> bool {
         let range = self.pending.iter().take(last + 1).skip(first);
         let next = self.pending.iter().take(last + 1).skip(first + 1);
-        range.zip(next).any(|(one, two)| one.request.frames.last() == two.request.frames.first())
+        range.zip(next).any(|(one, two)| one.request().frames.last() == two.request().frames.first())
     }
 }
 

@@ -20,13 +20,13 @@ use crate::model::{
 /// pairing goes by the evidence at hand: gaps, times of capture, and whether this client pipelines.
 pub struct Connection {
     pub(super) flow: FlowId,
-    endpoints: Endpoints,
+    pub(super) endpoints: Endpoints,
     transport: Transport,
     pub(super) limits: ConnectionLimits,
     pub(super) client: Reader,
     pub(super) server: Reader,
-    pub(super) pending: VecDeque<Box<Pending>>,
-    done: VecDeque<Box<Pending>>,
+    pub(super) pending: VecDeque<Pending>,
+    done: VecDeque<Pending>,
     pub(super) losses: Losses,
     /// Anomalies that came while no exchange was in progress.
     pub(super) carried: Notes,
@@ -151,7 +151,7 @@ impl Connection {
         if self.client.closed.is_some() && self.server.closed.is_some() {
             for pending in &mut self.pending {
                 pending.request_ended = true;
-                pending.response_ended |= pending.response.is_some();
+                pending.response_ended |= pending.is_answered();
             }
         }
         self.advance();
@@ -185,37 +185,31 @@ impl Connection {
         let gathered = |reader: &Reader| reader.gather.as_ref().map_or(0, |gather| gather.text.len());
         let request = self.pending.back().filter(|pending| !pending.request_ended);
         let response = self.pending.front().filter(|pending| !pending.response_ended);
-        let response = response.and_then(|pending| pending.response.as_deref());
+        let response = response.and_then(Pending::response);
         self.weight
             + gathered(&self.client)
             + gathered(&self.server)
-            + request.map_or(0, |pending| body::weight(&pending.request.body))
+            + request.map_or(0, |pending| body::weight(&pending.request().body))
             + response.map_or(0, |response| body::weight(&response.body))
     }
 
     /// The next exchange of which nothing more can come.
-    pub fn poll(&mut self) -> Option<Exchange> {
-        let pending = *self.done.pop_front()?;
+    pub fn poll(&mut self) -> Option<Box<Exchange>> {
+        let pending = self.done.pop_front()?;
         self.weight = self.weight.saturating_sub(pending.weight());
         self.emitted = self.emitted.saturating_add(1);
-        let outcome = match pending.response {
-            Some(response) => Outcome::Answered(response),
-            None if pending.answer != Answer::Due => Outcome::Unanswered,
-            None => match self.end {
+        let mut exchange = pending.exchange;
+        exchange.id = ExchangeId { flow: self.flow, ordinal: self.emitted };
+        exchange.transport = self.transport.clone();
+        exchange.anomalies = pending.notes.list();
+        if let (Outcome::Unanswered, Answer::Due) = (&exchange.outcome, pending.answer) {
+            exchange.outcome = match self.end {
                 Some((by, Close::Finished)) => Outcome::ClosedEarly { by },
                 Some((by, Close::Reset)) => Outcome::Reset { by },
                 Some((_, Close::Unseen)) | None => Outcome::Unanswered,
-            },
-        };
-        Some(Exchange {
-            id: ExchangeId { flow: self.flow, ordinal: self.emitted },
-            endpoints: self.endpoints,
-            transport: self.transport.clone(),
-            request: pending.request,
-            interim: pending.interim,
-            outcome,
-            anomalies: pending.notes.list(),
-        })
+            };
+        }
+        Some(exchange)
     }
 
     /// The next run of octets that belong to no exchange.
@@ -288,7 +282,7 @@ impl Connection {
         let reader = self.reader(from);
         let until_close = matches!(reader.state, State::Body(Progress::UntilClose));
         match from {
-            Side::Client => reader.body_fresh && self.open(from).is_some_and(|pending| pending.response.is_some()),
+            Side::Client => reader.body_fresh && self.open(from).is_some_and(|pending| pending.is_answered()),
             Side::Server => (reader.body_fresh && reader.body_doubtful) || (until_close && self.pending.len() > 1),
         }
     }
@@ -329,7 +323,7 @@ impl Connection {
                 if !complete {
                     *message.end = None;
                 } else if let Some(digest) = digest {
-                    message.body.sha256 = digest.finish().as_ref().try_into().ok();
+                    message.body.sha256 = digest.finish().as_ref().try_into().ok().map(Box::new);
                 }
             }
             match from {
@@ -345,12 +339,20 @@ impl Connection {
     pub(super) fn advance(&mut self) {
         let no_more_answers = self.server.closed.is_some();
         while let Some(front) = self.pending.front() {
-            let unanswered = no_more_answers && front.request_ended && front.response.is_none();
+            let unanswered = no_more_answers && front.request_ended && !front.is_answered();
             if !front.is_ended() && !unanswered {
                 break;
             }
-            self.done.extend(self.pending.pop_front());
+            let ended = self.pending.pop_front();
+            room_for_one(&mut self.done);
+            self.done.extend(ended);
         }
+    }
+
+    /// A request begins to wait for its answer.
+    pub(super) fn wait_for(&mut self, pending: Pending) {
+        room_for_one(&mut self.pending);
+        self.pending.push_back(pending);
     }
 
     /// Counts octets of a side that belong to no exchange.
@@ -376,11 +378,11 @@ impl Connection {
             Side::Client => all.rfind(|pending| pending.is_open(from)),
             Side::Server => all.find(|pending| pending.is_open(from)),
         };
-        (reader, open.map(|pending| &mut **pending))
+        (reader, open)
     }
 
     fn open(&self, from: Side) -> Option<&Pending> {
-        self.pending.iter().map(|pending| &**pending).find(|pending| pending.is_open(from))
+        self.pending.iter().find(|pending| pending.is_open(from))
     }
 
     pub(super) const fn reader(&self, from: Side) -> &Reader {
@@ -395,5 +397,12 @@ impl Connection {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
         }
+    }
+}
+
+/// Most connections never have more than one exchange in progress, and there can be many connections.
+fn room_for_one(queue: &mut VecDeque<Pending>) {
+    if queue.capacity() == 0 {
+        queue.reserve_exact(1);
     }
 }

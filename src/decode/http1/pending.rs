@@ -2,14 +2,14 @@
 
 use crate::decode::http1::body::weight;
 use crate::decode::http1::notes::Notes;
-use crate::model::{Body, Frames, Headers, Interim, Request, Response, Side, Stamp, Timestamp};
+use crate::model::{
+    Body, Endpoints, Exchange, ExchangeId, Frames, Headers, Outcome, Request, Response, Side, Stamp, Timestamp, Transport,
+};
 
 /// A request (empty where only its response was seen) with what is known of its answer so far.
-#[derive(Default)]
 pub(super) struct Pending {
-    pub(super) request: Request,
-    pub(super) response: Option<Box<Response>>,
-    pub(super) interim: Vec<Interim>,
+    /// What is told of it in the end; its outcome is a response or still open.
+    pub(super) exchange: Box<Exchange>,
     pub(super) notes: Notes,
     /// Where the request began.
     pub(super) start: Stamp,
@@ -39,9 +39,49 @@ pub(super) struct Message<'a> {
 }
 
 impl Pending {
+    /// A request that began at `start` and was not answered yet.
+    pub(super) fn new(endpoints: Endpoints, request: Request, notes: Notes, start: Stamp) -> Self {
+        Self {
+            exchange: Box::new(Exchange {
+                id: ExchangeId::default(),
+                endpoints,
+                transport: Transport::Clear,
+                request,
+                interim: Vec::new(),
+                outcome: Outcome::Unanswered,
+                anomalies: Vec::new(),
+            }),
+            notes,
+            start,
+            request_ended: false,
+            response_ended: false,
+            answer: Answer::Due,
+        }
+    }
+
+    /// The request.
+    pub(super) const fn request(&self) -> &Request {
+        &self.exchange.request
+    }
+
+    /// The final response, where one began.
+    pub(super) const fn response(&self) -> Option<&Response> {
+        self.exchange.response()
+    }
+
+    /// Whether a final response began.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.exchange.outcome, Outcome::Answered(_))
+    }
+
+    /// The final response began.
+    pub(super) fn answer(&mut self, response: Response) {
+        self.exchange.outcome = Outcome::Answered(Box::new(response));
+    }
+
     /// Whether no final response began, and one may still come.
     pub(super) fn is_waiting(&self) -> bool {
-        self.response.is_none() && self.answer != Answer::Lost
+        !self.is_answered() && self.answer != Answer::Lost
     }
 
     /// Whether nothing more can come.
@@ -53,15 +93,15 @@ impl Pending {
     pub(super) fn is_open(&self, from: Side) -> bool {
         match from {
             Side::Client => !self.request_ended,
-            Side::Server => self.response.is_some() && !self.response_ended,
+            Side::Server => self.is_answered() && !self.response_ended,
         }
     }
 
     /// Octets that it holds, once its messages have ended.
     pub(super) fn weight(&self) -> usize {
         let of = |headers: &Headers, body: &Body| headers.text().len() + weight(body);
-        of(&self.request.headers, &self.request.body)
-            + self.response.as_deref().map_or(0, |response| of(&response.headers, &response.body))
+        of(&self.request().headers, &self.request().body)
+            + self.response().map_or(0, |response| of(&response.headers, &response.body))
     }
 
     /// A side's message.
@@ -69,11 +109,12 @@ impl Pending {
         let notes = &mut self.notes;
         Some(match from {
             Side::Client => {
-                let Request { body, frames, end, .. } = &mut self.request;
+                let Request { body, frames, end, .. } = &mut self.exchange.request;
                 Message { body, frames, end, notes }
             }
             Side::Server => {
-                let Response { body, frames, end, .. } = self.response.as_deref_mut()?;
+                let Outcome::Answered(response) = &mut self.exchange.outcome else { return None };
+                let Response { body, frames, end, .. } = &mut **response;
                 Message { body, frames, end, notes }
             }
         })

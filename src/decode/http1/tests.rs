@@ -183,10 +183,10 @@ fn render_message(headers: &crate::model::Headers, body: &crate::model::Body, ou
     if !body.kept.is_empty() {
         write!(out, " '{}'", Untrusted(&body.kept)).unwrap();
     }
-    if let Some([first, second, ..]) = body.sha256 {
+    if let Some([first, second, ..]) = body.sha256.as_deref() {
         write!(out, " sha {first:02x}{second:02x}").unwrap();
     }
-    for (name, value) in body.trailers.iter() {
+    for (name, value) in body.trailers.iter().flat_map(|trailers| trailers.iter()) {
         write!(out, " +{}={}", Untrusted(name), Untrusted(value)).unwrap();
     }
     if !body.complete {

@@ -1,8 +1,9 @@
 //! What is remembered of an object that waits for its copy, and which objects are of one job.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use crate::model::{Exchange, Timestamp};
 use crate::rules::sight::{Sight, Sights};
@@ -13,6 +14,10 @@ const RETRY_GAP_MIN: Duration = Duration::from_millis(300);
 
 /// So much silence after the last HEAD means that no further retry comes. S3A's waits reached 58 s in the lab.
 pub(super) const SILENCE_MIN: Duration = Duration::from_secs(60);
+
+/// The directories of committers that write to the side, and of those that do not rename. Every write is asked for them.
+static TEMPORARY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"/_temporary/"));
+static MAGIC: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"__magic"));
 
 /// How many times of HEADs are kept.
 const TIMES_MAX: usize = 32;
@@ -130,10 +135,10 @@ impl Write {
 /// as `.NAME.UUID.tmp` before they give it its name. Objects of the magic committer are never copied.
 pub(super) fn is_to_be_renamed(key: &[u8]) -> bool {
     let name = key.rsplit(|byte| *byte == b'/').next().unwrap_or(key);
-    if name.is_empty() || memmem::find(key, b"__magic").is_some() {
+    if name.is_empty() || MAGIC.find(key).is_some() {
         return false;
     }
-    let is_temporary = memmem::find(key, b"/_temporary/").is_some() || key.starts_with(b"_temporary/");
+    let is_temporary = TEMPORARY.find(key).is_some() || key.starts_with(b"_temporary/");
     is_temporary || is_checkpoint_name(name)
 }
 
@@ -150,7 +155,7 @@ fn is_checkpoint_name(name: &[u8]) -> bool {
 
 /// The directory that a job writes to: what stands before `_temporary`, or the directory of a checkpoint file.
 pub(super) fn job_root(key: &[u8]) -> &[u8] {
-    let end = match memmem::find(key, b"/_temporary/") {
+    let end = match TEMPORARY.find(key) {
         Some(end) => end,
         None if key.starts_with(b"_temporary/") => 0,
         None => memchr::memrchr(b'/', key).unwrap_or(0),

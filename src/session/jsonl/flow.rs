@@ -1,5 +1,7 @@
 //! A connection as a line of a session, written and read: what it carried, and what of it stayed shut or is missing.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use crate::model::{Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Protocol, Shut, Stamp, StreamCount, Transport};
@@ -188,7 +190,7 @@ impl FlowLine {
                         return Err(format!("{label:?} is no version of TLS"));
                     };
                     let shut = self.shut.as_deref().map(|label| parse_shut(label, self.shut_detail)).transpose()?;
-                    Protocol::Tls { view, shut, sealed_bytes: self.sealed_bytes }
+                    Protocol::Tls { view: Arc::unwrap_or_clone(view), shut, sealed_bytes: self.sealed_bytes }
                 }
                 other => return Err(format!("unknown protocol {other:?}")),
             },

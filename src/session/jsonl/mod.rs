@@ -167,8 +167,8 @@ mod tests {
             request.body.missing = gaps.into_iter().map(|(start, end)| start..end).collect();
             request.body.framing = framing;
             request.body.complete = complete;
-            request.body.sha256 = complete.then_some([0xa5; 32]);
-            request.body.trailers.append(b"x-amz-checksum-crc32", b"\xff");
+            request.body.sha256 = complete.then(|| Box::new([0xa5; 32]));
+            request.body.trailers.get_or_insert_default().append(b"x-amz-checksum-crc32", b"\xff");
             request.frames = frames.into_iter().map(|(file, number)| Frame::new(file, number)).collect();
             let mut exchange = exchange(request);
             let by = if complete { Side::Client } else { Side::Server };
@@ -184,7 +184,7 @@ mod tests {
             };
             if let Some(version) = tls {
                 let view = TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), alpn: None, skipped: complete };
-                exchange.transport = Transport::Tls(view);
+                exchange.transport = Transport::Tls(std::sync::Arc::new(view));
             }
             exchange.anomalies = vec![Anomaly::ALL[usize::from(status) % Anomaly::ALL.len()]];
             exchange

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -187,8 +188,6 @@ struct BodyPart<'a> {
 
 impl BodyPart<'_> {
     fn build(self) -> Result<Body, String> {
-        let mut trailers = Headers::default();
-        append_all(&mut trailers, &self.trailers);
         Ok(Body {
             length: self.length,
             framing: match self.framing.as_deref() {
@@ -203,10 +202,14 @@ impl BodyPart<'_> {
             },
             complete: self.complete,
             kept: self.kept.map(|kept| kept.0.into_owned()).unwrap_or_default(),
-            sha256: self.sha256.as_deref().map(parse_digest).transpose()?,
-            md5: self.md5.as_deref().map(parse_digest).transpose()?,
+            sha256: self.sha256.as_deref().map(parse_digest).transpose()?.map(Box::new),
+            md5: self.md5.as_deref().map(parse_digest).transpose()?.map(Box::new),
             missing: self.missing_ranges.into_iter().map(|(start, end)| Range { start, end }).collect(),
-            trailers,
+            trailers: (!self.trailers.is_empty()).then(|| {
+                let mut trailers = Headers::default();
+                append_all(&mut trailers, &self.trailers);
+                Box::new(trailers)
+            }),
         })
     }
 }
@@ -301,7 +304,7 @@ pub(super) fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Tran
         alpn: part.alpn,
         skipped: part.skipped,
     });
-    Ok(Transport::Tls(TlsView { version, ..view }))
+    Ok(Transport::Tls(Arc::new(TlsView { version, ..view })))
 }
 
 fn parse_version(label: &str) -> Result<Version, String> {

@@ -263,7 +263,7 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
     json.key("missing");
     json.number(body.missing_bytes());
     json.key("sha256");
-    match &body.sha256 {
+    match body.sha256.as_deref() {
         Some(digest) => json.display(Hex(digest)),
         None => json.null(),
     }
@@ -290,8 +290,8 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
         }
         json.close(b']');
     }
-    if !body.trailers.is_empty() {
-        write_headers(json, "trailers", &body.trailers, redactor);
+    if let Some(trailers) = body.trailers.as_deref().filter(|trailers| !trailers.is_empty()) {
+        write_headers(json, "trailers", trailers, redactor);
     }
     if shown && !body.kept.is_empty() {
         let kept = body.kept.get(..KEPT_BYTES_MAX).unwrap_or(&body.kept);
@@ -305,7 +305,7 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
 fn content_md5(exchange: &Exchange, call: Option<&Call<'_>>) -> Option<[u8; 16]> {
     let body = &exchange.request.body;
     if body.md5.is_some() {
-        return body.md5;
+        return body.md5.as_deref().copied();
     }
     let call = call.filter(|call| matches!(call.operation.name(), "PutObject" | "UploadPart") && call.is_success())?;
     let is_whole = body.complete && body.missing.is_empty() && !body.kept.is_empty() && body.kept.len() as u64 == body.length;

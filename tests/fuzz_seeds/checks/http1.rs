@@ -143,7 +143,7 @@ fn run<'a>(events: &[Event<'a>], limits: &Limits, mut cutting: impl FnMut(&'a [u
 }
 
 fn drain(connection: &mut Connection, seen: &mut Seen) {
-    seen.exchanges.extend(std::iter::from_fn(|| connection.poll()));
+    seen.exchanges.extend(std::iter::from_fn(|| connection.poll()).map(|exchange| *exchange));
     while let Some(loss) = connection.poll_loss() {
         *seen.lost.entry(loss.reason.label()).or_default() += loss.bytes;
     }
@@ -172,8 +172,12 @@ fn text(exchange: &Exchange) -> String {
     let message = |headers: &hopwire::model::Headers, body: &Body| {
         let fields: Vec<_> =
             headers.iter().map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii())).collect();
-        let trailers: Vec<_> =
-            body.trailers.iter().map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii())).collect();
+        let trailers: Vec<_> = body
+            .trailers
+            .iter()
+            .flat_map(|trailers| trailers.iter())
+            .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
+            .collect();
         format!(
             "{fields:?} {:?} {} complete={} kept='{}' missing={:?} sha={:?} {trailers:?}",
             body.framing,
@@ -181,7 +185,7 @@ fn text(exchange: &Exchange) -> String {
             body.complete,
             body.kept.escape_ascii(),
             body.missing,
-            body.sha256.map(|sha| sha[0])
+            body.sha256.as_deref().map(|sha| sha[0])
         )
     };
     let outcome = match &exchange.outcome {
