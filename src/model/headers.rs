@@ -12,17 +12,28 @@ pub struct Headers {
     names: HeaderNames,
 }
 
+/// One field: the name it is known by, and where name and value start and end in the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Field {
-    known: HeaderName,
-    name: (u32, u32),
-    value: (u32, u32),
+pub(crate) struct Field {
+    pub(crate) known: HeaderName,
+    pub(crate) name: (u32, u32),
+    pub(crate) value: (u32, u32),
 }
 
 impl Headers {
     /// Starts a list over `text`, to be filled by [`Headers::push`]. Room is made for `fields` fields.
     pub fn over(text: Vec<u8>, fields: usize) -> Self {
         Self { text, fields: Vec::with_capacity(fields), names: HeaderNames::default() }
+    }
+
+    /// The list of these fields over `text`; `names` are the known names among them. What lies outside of the text reads as empty.
+    pub(crate) const fn of(text: Vec<u8>, fields: Vec<Field>, names: HeaderNames) -> Self {
+        Self { text, fields, names }
+    }
+
+    /// The fields.
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     /// Adds a field whose name and value are ranges of the text buffer, and tells which name it is; ranges outside the buffer
@@ -34,17 +45,11 @@ impl Headers {
             return HeaderName::Other;
         }
         let known = HeaderName::recognise(bytes);
-        self.push_known(known, name, value);
-        known
-    }
-
-    /// Adds a field whose name was recognised before, and whose name and value are ranges of the text buffer.
-    #[inline]
-    pub(crate) fn push_known(&mut self, known: HeaderName, name: Range<usize>, value: Range<usize>) {
         self.names.insert(known);
         // Nothing lies beyond the text, whose length fits.
         let narrow = |range: Range<usize>| (range.start as u32, range.end as u32);
         self.fields.push(Field { known, name: narrow(name), value: narrow(value) });
+        known
     }
 
     /// Adds a field with its own text.

@@ -24,6 +24,7 @@ pub use exchange::{Exchange, ExchangeId, Interim, Outcome, Request, Response, Ve
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};
+pub(crate) use headers::Field;
 pub use headers::Headers;
 pub use loss::{Loss, LossReason};
 pub use packet::{LinkType, Packet, ReadTail};

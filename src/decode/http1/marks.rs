@@ -5,26 +5,28 @@ use wide::{i8x16, u8x16};
 /// Octets of a block: as many as a mark has bits.
 pub(super) const BLOCK: usize = u64::BITS as usize;
 
-/// The marked octets of a block; the lowest bit stands for the first octet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marks {
-    /// Neither visible ASCII nor SP.
-    pub(super) odd: u64,
-    /// Colons.
-    pub(super) colons: u64,
-}
-
-/// Marks the octets of a block.
+/// Marks the octets of a block that are neither visible ASCII nor SP; the lowest bit stands for the first octet.
 #[inline]
-pub(super) fn marks(block: &[u8; BLOCK]) -> Marks {
-    let mut marks = Marks { odd: 0, colons: 0 };
+pub(super) fn odd_octets(block: &[u8; BLOCK]) -> u64 {
+    let mut marks = 0;
     for (index, part) in block.as_chunks::<PART>().0.iter().enumerate() {
         // Taken as signed numbers, all odd octets but DEL are less than SP.
         let octets = i8x16::new(u8x16::new(*part).to_array().map(u8::cast_signed));
         let odd = octets.simd_lt(i8x16::splat(b' '.cast_signed())) | octets.simd_eq(i8x16::splat(DEL));
-        let colons = octets.simd_eq(i8x16::splat(b':'.cast_signed()));
-        marks.odd |= u64::from(odd.to_bitmask()) << (index * PART);
-        marks.colons |= u64::from(colons.to_bitmask()) << (index * PART);
+        marks |= u64::from(odd.to_bitmask()) << (index * PART);
+    }
+    marks
+}
+
+/// Octets of [`same_octets`].
+pub(super) const LINE_START: usize = u32::BITS as usize;
+
+/// Marks the octets that are the same in both.
+#[inline]
+pub(super) fn same_octets(one: &[u8; LINE_START], other: &[u8; LINE_START]) -> u32 {
+    let mut marks = 0;
+    for (index, (one, other)) in one.as_chunks::<PART>().0.iter().zip(other.as_chunks::<PART>().0).enumerate() {
+        marks |= u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask() << (index * PART);
     }
     marks
 }
@@ -43,10 +45,18 @@ mod tests {
             for at in [0, 1, 15, 16, 40, 63] {
                 let mut block = [b'a'; BLOCK];
                 block[at] = octet;
-                let bit = |holds: bool| u64::from(holds) << at;
-                let expected = Marks { odd: bit(!(b' '..=b'~').contains(&octet)), colons: bit(octet == b':') };
-                assert_eq!(marks(&block), expected, "{octet:#x} at {at}");
+                assert_eq!(odd_octets(&block), u64::from(!(b' '..=b'~').contains(&octet)) << at, "{octet:#x} at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn octets_are_compared_each_for_itself() {
+        let one: [u8; LINE_START] = std::array::from_fn(|at| at as u8);
+        for at in 0..LINE_START {
+            let mut other = one;
+            other[at] ^= 0x80;
+            assert_eq!(same_octets(&one, &other), !(1 << at), "{at}");
         }
     }
 }

@@ -20,6 +20,7 @@ mod notes;
 mod pending;
 mod plain;
 mod reader;
+mod shapes;
 mod start;
 
 #[cfg(test)]

@@ -3,110 +3,86 @@
 
 use crate::decode::http1::head::{FIELDS_MAX, Head, StartLine};
 use crate::decode::http1::lenient::is_token;
-use crate::decode::http1::marks::{BLOCK, Marks, marks};
+use crate::decode::http1::marks::{BLOCK, odd_octets};
 use crate::decode::http1::notes::Notes;
-use crate::model::{HeaderName, Headers, Side, Version};
+use crate::decode::http1::shapes::{self, Lines};
+use crate::model::{Headers, Side, Version};
 
 /// Reads the head at the start of `bytes` and tells its length; `None` where it is not whole or not plain.
 pub(super) fn read(from: Side, bytes: &[u8], fields_max: usize) -> Option<(Head, usize)> {
-    let mut colons = [0; BLOCKS_MAX];
     let mut ends = [0; FIELDS_MAX + 1];
-    let (count, length) = lines(bytes, &mut ends, &mut colons)?;
+    let (count, length) = line_ends(bytes, &mut ends)?;
     let (first, ends) = ends.get(..count)?.split_first()?;
-    let text = bytes.get(..length)?;
-    if ends.len() > fields_max {
+    if ends.len() > fields_max || length > PLAIN_BYTES_MAX {
         return None;
     }
-    let (start, version) = start_line(from, text.get(..*first as usize)?)?;
-    let headers = fields(text, *first as usize + CRLF.len(), ends, &colons)?;
+    let (start, version) = start_line(from, bytes.get(..*first as usize)?)?;
+    let lines = Lines { bytes, start: *first as usize + CRLF.len(), ends, length };
+    let headers = shapes::fields(from, lines, || fields(bytes.get(..length)?, lines.start, ends))?;
     Some((Head { start, version, headers, notes: Notes::default() }, length))
 }
 
 /// The fields of lines that end at `ends`; the first starts at `start`.
-#[inline(never)] // Few values live here, so that they stay in registers.
-fn fields(text: &[u8], start: usize, ends: &[u32], colons: &[u64; BLOCKS_MAX]) -> Option<Headers> {
+fn fields(text: &[u8], start: usize, ends: &[u32]) -> Option<Headers> {
     let mut headers = Headers::over(text.to_vec(), ends.len());
     let mut start = start;
     for end in ends {
         let end = *end as usize;
-        let colon = first_from(start, colons)?;
-        let (name, rest) = text.get(start..end)?.split_at_checked(colon.checked_sub(start)?)?;
-        let known = HeaderName::recognise(name);
-        if known == HeaderName::Other && (name.is_empty() || !name.iter().all(|byte| is_token(*byte))) {
+        let line = text.get(start..end)?;
+        let name = line.iter().take_while(|byte| is_token(**byte)).count();
+        let [b':', value @ ..] = line.get(name..)? else { return None };
+        if name == 0 {
             return None;
         }
-        // White space around the value is none of it (RFC 9110 section 5.5); nearly always it is one SP before it.
-        let value = match rest {
-            [] => return None,
-            [_, b' ', first, .., last] if *first != b' ' && *last != b' ' => colon + 2..end,
-            [_, value @ ..] => {
-                let trimmed = value.trim_ascii_start();
-                let from = end - trimmed.len();
-                from..from + trimmed.trim_ascii_end().len()
-            }
-        };
-        headers.push_known(known, start..colon, value);
+        // White space around the value is none of it (RFC 9110 section 5.5).
+        let value = value.trim_ascii_start();
+        let from = end - value.len();
+        headers.push(start..start + name, from..from + value.trim_ascii_end().len());
         start = end + CRLF.len();
     }
     Some(headers)
 }
 
-/// Fills in where the CR of each line is, up to the empty line, and the marks of colons, by block; gives how many lines there
-/// are, and the length of it all. `None` where something else than lines of visible ASCII, SP and CRLF comes before.
-fn lines(bytes: &[u8], ends: &mut [u32; FIELDS_MAX + 1], colons: &mut [u64; BLOCKS_MAX]) -> Option<(usize, usize)> {
+/// Fills in where each line's CR is, up to the empty line; gives how many there are, and the length of it all. `None` where
+/// something else than lines of visible ASCII, SP and CRLF comes before.
+fn line_ends(bytes: &[u8], ends: &mut [u32; FIELDS_MAX + 1]) -> Option<(usize, usize)> {
     let (mut line, mut count, mut at) = (0, 0, 0);
-    for colons in colons {
-        let mut marks = block_marks(bytes, at)?;
-        *colons = marks.colons;
-        // The LF of a CR that the block before ends with.
-        marks.odd &= !u64::from(line > at);
-        while marks.odd != 0 {
-            let end = at + marks.odd.trailing_zeros() as usize;
+    loop {
+        // The LF of a CR that the block before ends with is dealt with.
+        let mut odd = odd_from(bytes, at)? & !u64::from(line > at);
+        while odd != 0 {
+            let end = at + odd.trailing_zeros() as usize;
             if bytes.get(end..)?.first_chunk() != Some(CRLF) {
                 return None;
             }
             if end == line {
                 return Some((count, end + CRLF.len()));
             }
-            *ends.get_mut(count)? = end as u32;
+            *ends.get_mut(count)? = u32::try_from(end).ok()?;
             count += 1;
             line = end + CRLF.len();
             // Both are odd, and the lowest.
-            marks.odd &= marks.odd - 1;
-            marks.odd &= marks.odd.wrapping_sub(1);
+            odd &= odd - 1;
+            odd &= odd.wrapping_sub(1);
         }
         at += BLOCK;
     }
-    None
 }
 
-/// The marks of the block at `at`. What lies behind the end counts as odd.
+/// The odd octets of the block at `at`; those behind the end count as odd. `None` where the block lies behind the end.
 #[inline]
-fn block_marks(bytes: &[u8], at: usize) -> Option<Marks> {
+fn odd_from(bytes: &[u8], at: usize) -> Option<u64> {
     let rest = bytes.get(at..)?;
     if let Some(block) = rest.first_chunk() {
-        return Some(marks(block));
+        return Some(odd_octets(block));
     }
     if let Some(block) = bytes.last_chunk() {
         let before = (BLOCK - rest.len()) as u32;
-        let Marks { odd, colons } = marks(block);
-        let all = u64::MAX.checked_shr(before).unwrap_or(0);
-        return Some(Marks { odd: odd.checked_shr(before).unwrap_or(0) | !all, colons: colons.checked_shr(before).unwrap_or(0) });
+        return Some(!(!odd_octets(block)).checked_shr(before).unwrap_or(0));
     }
     let mut block = [0; BLOCK];
     block.get_mut(..rest.len())?.copy_from_slice(rest);
-    Some(marks(&block))
-}
-
-/// The first marked octet at `at` or behind it.
-#[inline]
-fn first_from(at: usize, marks: &[u64; BLOCKS_MAX]) -> Option<usize> {
-    let (mut block, mut bits) = (at / BLOCK, marks.get(at / BLOCK)? >> (at % BLOCK) << (at % BLOCK));
-    while bits == 0 {
-        block += 1;
-        bits = *marks.get(block)?;
-    }
-    Some(block * BLOCK + bits.trailing_zeros() as usize)
+    Some(odd_octets(&block))
 }
 
 fn start_line(from: Side, line: &[u8]) -> Option<(StartLine, Version)> {
@@ -141,8 +117,8 @@ fn version_of(word: &[u8]) -> Option<Version> {
 }
 
 const CRLF: &[u8; 2] = b"\r\n";
-/// Blocks of a plain head.
-const BLOCKS_MAX: usize = 64;
+/// Octets of a plain head.
+const PLAIN_BYTES_MAX: usize = 1 << 20;
 const VERSION_BYTES: usize = b"HTTP/1.1".len();
 
 #[cfg(test)]
@@ -197,6 +173,31 @@ mod tests {
             assert!(agrees(Side::Server, head.as_bytes(), 64), "{head}");
             let head = format!("GET /{pad} HTTP/1.1\r\nHost: s3\r\n{pad}x y:z\r\n{pad}\r\n\r\n");
             assert!(read(Side::Client, head.as_bytes(), 64).is_none(), "{head}");
+        }
+    }
+
+    #[test]
+    fn heads_of_shapes_that_were_seen_are_read_alike() {
+        let long = "x-amz-server-side-encryption-aws-kms-key-id";
+        let heads = [
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}: arn\r\nDate: x\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}x: arn\r\nDate: x\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{}: arn\r\nDate: x\r\n\r\n", long.to_uppercase()),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}: arn\r\nDate: a longer value than the others have it\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}:arn\r\nDate: x\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}:  arn \r\nDate: x\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}: \r\nDate: x\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: s3\r\n{long}: a:b\r\nDate: x\r\n\r\n and a body"),
+            "GET / HTTP/1.1\r\nHost: s3\r\nx: y\r\nDate: x\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: s3\r\nx y: y\r\nDate: x\r\n\r\n".to_owned(),
+        ];
+        for turn in 0..60 {
+            // Each after each other one, and each many times in a row.
+            for (head, repeats) in heads.iter().zip((0..heads.len()).cycle().skip(turn)) {
+                for _ in 0..repeats {
+                    assert_eq!(agrees(Side::Client, head.as_bytes(), 64), !head.contains("x y"), "{head}");
+                }
+            }
         }
     }
 

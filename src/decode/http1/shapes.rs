@@ -1,0 +1,158 @@
+//! The shapes of heads: which fields they have, in which order. A program sends few of them again and again, so that a head
+//! whose lines begin as those of one before is read by comparison, and no name has to be found and recognised.
+
+use std::cell::RefCell;
+
+use crate::decode::http1::marks::{LINE_START, same_octets};
+use crate::model::{Field, HeaderName, HeaderNames, Headers, Side};
+
+/// Which shapes this thread has seen. What is read does not depend on it.
+#[derive(Default)]
+struct Shapes {
+    by_key: Vec<Option<Shape>>,
+}
+
+thread_local! {
+    static SHAPES: RefCell<Shapes> = RefCell::default();
+}
+
+/// How many shapes are kept; those of one key take each other's place.
+const SHAPES_MAX: usize = 256;
+/// How many heads of other shapes with the same key a shape outlives.
+const CREDIT_MAX: u8 = 4;
+
+/// The fields of one shape of head.
+struct Shape {
+    lines: Vec<Line>,
+    names: HeaderNames,
+    credit: u8,
+}
+
+/// How a line of a shape begins: a name, a colon and SP.
+struct Line {
+    known: HeaderName,
+    length: u32,
+    /// The first octets, and a bit for each of them that counts.
+    start: [u8; LINE_START],
+    mask: u32,
+    /// Those behind `start`.
+    more: Box<[u8]>,
+}
+
+/// The lines of a head: its octets with what follows, where the first field starts, and where each one's CR is.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) start: usize,
+    pub(super) ends: &'a [u32],
+    /// Octets of the head.
+    pub(super) length: usize,
+}
+
+/// The fields of a head of a shape that was seen before; what `read` makes of any other, whose shape is then kept.
+pub(super) fn fields(from: Side, lines: Lines<'_>, read: impl FnOnce() -> Option<Headers>) -> Option<Headers> {
+    SHAPES.with_borrow_mut(|shapes| {
+        if shapes.by_key.is_empty() {
+            shapes.by_key.resize_with(SHAPES_MAX, || None);
+        }
+        let place = shapes.by_key.get_mut(lines.key(from) % SHAPES_MAX)?;
+        if let Some(shape) = place {
+            if let Some(fields) = shape.fields(lines) {
+                shape.credit = CREDIT_MAX;
+                return Some(Headers::of(lines.bytes.get(..lines.length)?.to_vec(), fields, shape.names));
+            }
+            shape.credit = shape.credit.saturating_sub(1);
+        }
+        let headers = read()?;
+        if place.as_ref().is_none_or(|shape| shape.credit == 0) {
+            *place = Shape::of(&headers);
+        }
+        Some(headers)
+    })
+}
+
+impl Lines<'_> {
+    /// A number that heads of one shape share: of their method or status, how many fields there are, and how the first three
+    /// and the last begin.
+    #[inline]
+    fn key(&self, from: Side) -> usize {
+        let word = |at: usize| self.bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |octets| u64::from_le_bytes(*octets));
+        let behind = |end: u32| word(end as usize + CRLF_BYTES);
+        let kind = match from {
+            Side::Client => word(0) & u64::from(u32::MAX),
+            Side::Server => word(STATUS_AT),
+        };
+        let mix = |mixed: u64, word: u64| (mixed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(29);
+        let mixed = mix(mix(kind, self.ends.len() as u64), word(self.start));
+        let mixed = match self.ends {
+            [first, second, .., before, _] => mix(mix(mix(mixed, behind(*first)), behind(*second)), behind(*before)),
+            _ => mixed,
+        };
+        mixed as usize
+    }
+}
+
+impl Shape {
+    /// The shape of a head; `None` where some line begins in another way than with name, colon and SP.
+    fn of(headers: &Headers) -> Option<Self> {
+        let lines = headers.fields().iter().map(|field| Line::of(headers.text(), field)).collect::<Option<_>>()?;
+        Some(Self { lines, names: headers.names(), credit: CREDIT_MAX })
+    }
+
+    /// The fields of a head of this shape; `None` for any other, and where more SP stands around a value.
+    #[inline(never)] // Few values live here, so that they stay in registers.
+    fn fields(&self, lines: Lines<'_>) -> Option<Vec<Field>> {
+        if self.lines.len() != lines.ends.len() {
+            return None;
+        }
+        let mut fields = Vec::with_capacity(lines.ends.len());
+        let mut start = lines.start;
+        for (line, end) in self.lines.iter().zip(lines.ends) {
+            let rest = lines.bytes.get(start..)?;
+            let value = start + line.length as usize;
+            let end = *end as usize;
+            let text = lines.bytes.get(value..end)?;
+            if !line.begins(rest) || matches!(text.first(), None | Some(b' ')) || text.last() == Some(&b' ') {
+                return None;
+            }
+            // No plain head is so long that these do not fit.
+            let name = (start as u32, (value - SEPARATOR.len()) as u32);
+            fields.push(Field { known: line.known, name, value: (value as u32, end as u32) });
+            start = end + CRLF_BYTES;
+        }
+        Some(fields)
+    }
+}
+
+impl Line {
+    fn of(text: &[u8], field: &Field) -> Option<Self> {
+        let (name, colon) = field.name;
+        let text = text.get(name as usize..colon as usize + SEPARATOR.len())?;
+        if !text.ends_with(SEPARATOR) {
+            return None;
+        }
+        let (begin, more) = text.split_at_checked(LINE_START).unwrap_or((text, &[]));
+        let mut start = [0; LINE_START];
+        start.get_mut(..begin.len())?.copy_from_slice(begin);
+        let mask = u32::MAX.checked_shr((LINE_START - begin.len()) as u32)?;
+        Some(Self { known: field.known, length: text.len() as u32, start, mask, more: more.into() })
+    }
+
+    #[inline]
+    fn begins(&self, rest: &[u8]) -> bool {
+        match rest.first_chunk() {
+            Some(start) => {
+                same_octets(start, &self.start) & self.mask == self.mask
+                    && (self.more.is_empty() || rest.get(LINE_START..).is_some_and(|rest| rest.starts_with(&self.more)))
+            }
+            // The whole is shorter than what is compared at once.
+            None => self.start.get(..self.length as usize).is_some_and(|start| rest.starts_with(start)),
+        }
+    }
+}
+
+/// What stands between name and value.
+const SEPARATOR: &[u8] = b": ";
+const CRLF_BYTES: usize = 2;
+/// Where a status line has its status.
+const STATUS_AT: usize = b"HTTP/1.1".len();
