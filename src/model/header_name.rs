@@ -128,6 +128,12 @@ header_names! {
 }
 
 impl HeaderName {
+    /// The name with that number among all; [`HeaderName::Other`] where there is none.
+    #[inline]
+    pub(crate) fn of_number(number: u8) -> Self {
+        KNOWN.get(usize::from(number)).map_or(Self::Other, |known| known.word)
+    }
+
     /// Recognises a name as sent, ignoring case.
     #[inline]
     pub fn recognise(name: &[u8]) -> Self {

@@ -2,20 +2,28 @@
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 use crate::model::{HeaderName, HeaderNames};
 
 /// A list of header fields over one text buffer. For a decoded message the buffer is the whole head as it was on the wire.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     text: Vec<u8>,
-    fields: Vec<Field>,
+    spans: Vec<Spans>,
+    /// By what names the fields are known, as far as there is room: so many are looked through at once.
+    numbers: [u8; NUMBERS],
+    /// Those of the fields behind.
+    more: Vec<HeaderName>,
     names: HeaderNames,
 }
 
-/// One field: the name it is known by, and where name and value start and end in the text.
+/// Most heads have fewer fields.
+const NUMBERS: usize = u32::BITS as usize;
+
+/// Where name and value of a field start and end in the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field {
-    pub(crate) known: HeaderName,
+pub(crate) struct Spans {
     pub(crate) name: (u32, u32),
     pub(crate) value: (u32, u32),
 }
@@ -23,33 +31,34 @@ pub(crate) struct Field {
 impl Headers {
     /// Starts a list over `text`, to be filled by [`Headers::push`]. Room is made for `fields` fields.
     pub fn over(text: Vec<u8>, fields: usize) -> Self {
-        Self { text, fields: Vec::with_capacity(fields), names: HeaderNames::default() }
+        Self { text, spans: Vec::with_capacity(fields), ..Self::default() }
     }
 
-    /// The list of these fields over `text`; `names` are the known names among them. What lies outside of the text reads as empty.
-    pub(crate) const fn of(text: Vec<u8>, fields: Vec<Field>, names: HeaderNames) -> Self {
-        Self { text, fields, names }
+    /// The fields of a text at these places, which have the names of `like`. What lies outside of the text reads as empty.
+    pub(crate) fn like(like: &Self, text: Vec<u8>, spans: Vec<Spans>) -> Self {
+        Self { text, spans, numbers: like.numbers, more: like.more.clone(), names: like.names }
     }
 
-    /// The fields.
-    pub(crate) fn fields(&self) -> &[Field] {
-        &self.fields
+    /// Where the fields are.
+    pub(crate) fn spans(&self) -> &[Spans] {
+        &self.spans
     }
 
-    /// Adds a field whose name and value are ranges of the text buffer, and tells which name it is; ranges outside the buffer
-    /// are ignored.
-    #[inline]
-    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) -> HeaderName {
-        let Some(bytes) = self.text.get(name.clone()) else { return HeaderName::Other };
+    /// Adds a field whose name and value are ranges of the text buffer; ranges outside the buffer are ignored.
+    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        let Some(bytes) = self.text.get(name.clone()) else { return };
         if value.start > value.end || value.end > self.text.len() || self.text.len() > u32::MAX as usize {
-            return HeaderName::Other;
+            return;
         }
         let known = HeaderName::recognise(bytes);
         self.names.insert(known);
+        match self.numbers.get_mut(self.spans.len()) {
+            Some(number) => *number = known as u8,
+            None => self.more.push(known),
+        }
         // Nothing lies beyond the text, whose length fits.
         let narrow = |range: Range<usize>| (range.start as u32, range.end as u32);
-        self.fields.push(Field { known, name: narrow(name), value: narrow(value) });
-        known
+        self.spans.push(Spans { name: narrow(name), value: narrow(value) });
     }
 
     /// Adds a field with its own text.
@@ -67,11 +76,9 @@ impl Headers {
     }
 
     /// The value of the first field of that name.
+    #[inline]
     pub fn get(&self, name: HeaderName) -> Option<&[u8]> {
-        if !self.names.contains(name) {
-            return None;
-        }
-        self.fields.iter().find(|field| field.known == name).map(|field| self.slice(field.value))
+        self.all(name).next()
     }
 
     /// The value of the first field of that name as text, where it is UTF-8.
@@ -80,14 +87,33 @@ impl Headers {
     }
 
     /// The values of all fields of that name, in order.
+    #[inline]
     pub fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.fields.iter().filter(move |field| field.known == name).map(|field| self.slice(field.value))
+        let mut marks = if self.names.contains(name) { self.marks(name) } else { 0 };
+        let mut behind = NUMBERS;
+        std::iter::from_fn(move || {
+            let at = if marks != 0 {
+                let at = marks.trailing_zeros() as usize;
+                marks &= marks - 1;
+                at
+            } else {
+                let next = self.more.get(behind - NUMBERS..)?.iter().position(|known| *known == name)?;
+                behind += next + 1;
+                behind - 1
+            };
+            self.spans.get(at).map(|spans| self.slice(spans.value))
+        })
     }
 
-    /// The fields whose names are wanted, in order: (known name, value).
-    pub fn among(&self, is_wanted: impl Fn(HeaderName) -> bool) -> impl Iterator<Item = (HeaderName, &[u8])> {
-        let fields = self.fields.iter().filter(move |field| is_wanted(field.known));
-        fields.map(|field| (field.known, self.slice(field.value)))
+    /// Which of the first fields have that name, a bit for each.
+    #[inline]
+    fn marks(&self, name: HeaderName) -> u32 {
+        let wanted = u8x16::splat(name as u8);
+        let marks = |part: &[u8; 16]| u8x16::new(*part).simd_eq(wanted).to_bitmask();
+        let (parts, _) = self.numbers.as_chunks();
+        let marks = parts.iter().rev().fold(0, |all: u32, part| all << 16 | marks(part));
+        let fields = 1_u64.checked_shl(self.spans.len() as u32).unwrap_or(0).wrapping_sub(1);
+        marks & fields as u32
     }
 
     /// Whether there is a field of that name.
@@ -107,22 +133,24 @@ impl Headers {
 
     /// All fields in the order sent: name and value, bytes as sent (surrounding white space of the value aside).
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|field| (self.slice(field.name), self.slice(field.value)))
+        self.spans.iter().map(|spans| (self.slice(spans.name), self.slice(spans.value)))
     }
 
     /// All fields in the order sent with the recognised name: (known name, name as sent, value).
     pub fn known(&self) -> impl Iterator<Item = (HeaderName, &[u8], &[u8])> {
-        self.fields.iter().map(|field| (field.known, self.slice(field.name), self.slice(field.value)))
+        let numbers = self.numbers.iter().map(|number| HeaderName::of_number(*number));
+        let names = numbers.chain(self.more.iter().copied());
+        names.zip(&self.spans).map(|(known, spans)| (known, self.slice(spans.name), self.slice(spans.value)))
     }
 
     /// The number of fields.
     pub const fn len(&self) -> usize {
-        self.fields.len()
+        self.spans.len()
     }
 
     /// Whether there is no field.
     pub const fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.spans.is_empty()
     }
 
     fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
@@ -133,7 +161,7 @@ impl Headers {
 /// Shows the field count only: header values can be secret.
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Headers({} fields)", self.fields.len())
+        write!(f, "Headers({} fields)", self.spans.len())
     }
 }
 
@@ -155,6 +183,25 @@ mod tests {
             headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             [b"Server".as_slice(), b"x-AMZ-request-id", b"SERVER"]
         );
+    }
+
+    #[test]
+    fn many_fields_are_found_wherever_they_stand() {
+        for count in 0..80 {
+            let mut headers = Headers::default();
+            for at in 0..count {
+                headers.append(if at % 31 == 0 { b"host" } else { b"x-other" }, format!("{at}").as_bytes());
+            }
+            let hosts = |headers: &Headers| headers.all(HeaderName::Host).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let expected: Vec<_> = (0..count).filter(|at| at % 31 == 0).map(|at| at.to_string().into_bytes()).collect();
+            assert_eq!(hosts(&headers), expected);
+            assert_eq!(headers.all(HeaderName::Other).count(), count - expected.len());
+            assert_eq!(headers.get(HeaderName::Host).map(<[u8]>::to_vec), expected.first().cloned());
+            let names: Vec<_> = headers.known().map(|(known, ..)| known == HeaderName::Host).collect();
+            assert_eq!(names, (0..count).map(|at| at % 31 == 0).collect::<Vec<_>>());
+            let again = Headers::like(&headers, headers.text().to_vec(), headers.spans().to_vec());
+            assert!(again == headers && hosts(&again) == expected);
+        }
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub use exchange::{Exchange, ExchangeId, Interim, Outcome, Request, Response, Ve
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};
-pub(crate) use headers::Field;
 pub use headers::Headers;
+pub(crate) use headers::Spans;
 pub use loss::{Loss, LossReason};
 pub use packet::{LinkType, Packet, ReadTail};
 pub use sealed::{SealedExchange, SealedMessage, SealedPartner};

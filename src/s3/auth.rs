@@ -284,9 +284,11 @@ fn value_alone(value: &[u8]) -> &[u8] {
 
 /// Whether an `Authorization` value is of a scheme of AWS, with something behind its name.
 pub fn names_aws_scheme(value: &[u8]) -> bool {
-    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(0);
-    let (scheme, _) = value.split_at(end);
-    scheme == b"AWS" || scheme.starts_with(b"AWS4-")
+    match value {
+        [b'A', b'W', b'S', b'4', b'-', rest @ ..] => rest.iter().any(u8::is_ascii_whitespace),
+        [b'A', b'W', b'S', next, ..] => next.is_ascii_whitespace(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -192,13 +192,12 @@ impl Redactor {
 
     fn learn_headers(&mut self, headers: &Headers, places: &mut Vec<Place>) {
         // A signature is not learnt, and parsing it for every request would cost time.
-        let is_signed = headers.get(HeaderName::Authorization).is_some_and(names_aws_scheme);
-        let has_other_authorization = headers.has(HeaderName::Authorization) && !is_signed;
+        let has_other_authorization = headers.get(HeaderName::Authorization).is_some_and(|value| !names_aws_scheme(value));
         if !has_other_authorization && !headers.names().intersects(places::NAMES_WITH_LASTING_SECRETS) {
             return;
         }
         for (known, name, value) in headers.known() {
-            if places::may_hold_secret(known) && !(is_signed && known == HeaderName::Authorization) {
+            if places::may_hold_secret(known) && (has_other_authorization || known != HeaderName::Authorization) {
                 places::in_header(known, name, value, places);
                 self.learn_places(value, places);
             }

@@ -15,16 +15,11 @@ use crate::model::{Anomaly, Framing, HeaderName, Headers, Version};
 /// What the fields of one head say about its body and its connection, gathered in one pass.
 #[derive(Default)]
 pub(super) struct Facts<'a> {
-    hosts: u32,
+    hosts: usize,
     length: Length,
     coding: Coding,
     /// The value of `Content-Type`.
     pub(super) content_type: &'a [u8],
-}
-
-/// Whether a field frames a message or tells what its body is.
-const fn tells_framing(name: HeaderName) -> bool {
-    matches!(name, HeaderName::ContentLength | HeaderName::TransferEncoding | HeaderName::Host | HeaderName::ContentType)
 }
 
 #[derive(Clone, Copy, Default)]
@@ -50,15 +45,10 @@ impl<'a> Facts<'a> {
     /// Reads the fields, and names what is odd about those that frame the message.
     pub(super) fn of(headers: &'a Headers, version: Version, notes: &mut Notes) -> Self {
         let mut facts = Self::default();
-        for (name, value) in headers.among(tells_framing) {
-            match name {
-                HeaderName::ContentLength => facts.add_length(value, notes),
-                HeaderName::TransferEncoding => facts.add_coding(value, notes),
-                HeaderName::Host => facts.hosts = facts.hosts.saturating_add(1),
-                HeaderName::ContentType => facts.content_type = value,
-                _ => {}
-            }
-        }
+        headers.all(HeaderName::ContentLength).for_each(|value| facts.add_length(value, notes));
+        headers.all(HeaderName::TransferEncoding).for_each(|value| facts.add_coding(value, notes));
+        facts.hosts = headers.all(HeaderName::Host).count();
+        facts.content_type = headers.all(HeaderName::ContentType).last().unwrap_or_default();
         if facts.coding != Coding::Absent {
             if facts.length.fields > 0 {
                 notes.add(Anomaly::LengthAndTransferEncoding);

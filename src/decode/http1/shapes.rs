@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use crate::decode::http1::marks::{LINE_START, same_octets};
-use crate::model::{Field, HeaderName, HeaderNames, Headers, Side};
+use crate::model::{Headers, Side, Spans};
 
 /// Which shapes this thread has seen. What is read does not depend on it.
 #[derive(Default)]
@@ -24,13 +24,13 @@ const CREDIT_MAX: u8 = 4;
 /// The fields of one shape of head.
 struct Shape {
     lines: Vec<Line>,
-    names: HeaderNames,
+    /// The names, and no text.
+    names: Headers,
     credit: u8,
 }
 
 /// How a line of a shape begins: a name, a colon and SP.
 struct Line {
-    known: HeaderName,
     length: u32,
     /// The first octets, and a bit for each of them that counts.
     start: [u8; LINE_START],
@@ -57,9 +57,9 @@ pub(super) fn fields(from: Side, lines: Lines<'_>, read: impl FnOnce() -> Option
         }
         let place = shapes.by_key.get_mut(lines.key(from) % SHAPES_MAX)?;
         if let Some(shape) = place {
-            if let Some(fields) = shape.fields(lines) {
+            if let Some(spans) = shape.spans(lines) {
                 shape.credit = CREDIT_MAX;
-                return Some(Headers::of(lines.bytes.get(..lines.length)?.to_vec(), fields, shape.names));
+                return Some(Headers::like(&shape.names, lines.bytes.get(..lines.length)?.to_vec(), spans));
             }
             shape.credit = shape.credit.saturating_sub(1);
         }
@@ -95,17 +95,17 @@ impl Lines<'_> {
 impl Shape {
     /// The shape of a head; `None` where some line begins in another way than with name, colon and SP.
     fn of(headers: &Headers) -> Option<Self> {
-        let lines = headers.fields().iter().map(|field| Line::of(headers.text(), field)).collect::<Option<_>>()?;
-        Some(Self { lines, names: headers.names(), credit: CREDIT_MAX })
+        let lines = headers.spans().iter().map(|spans| Line::of(headers.text(), spans)).collect::<Option<_>>()?;
+        Some(Self { lines, names: Headers::like(headers, Vec::new(), Vec::new()), credit: CREDIT_MAX })
     }
 
-    /// The fields of a head of this shape; `None` for any other, and where more SP stands around a value.
+    /// Where the fields of a head of this shape are; `None` for any other, and where more SP stands around a value.
     #[inline(never)] // Few values live here, so that they stay in registers.
-    fn fields(&self, lines: Lines<'_>) -> Option<Vec<Field>> {
+    fn spans(&self, lines: Lines<'_>) -> Option<Vec<Spans>> {
         if self.lines.len() != lines.ends.len() {
             return None;
         }
-        let mut fields = Vec::with_capacity(lines.ends.len());
+        let mut spans = Vec::with_capacity(lines.ends.len());
         let mut start = lines.start;
         for (line, end) in self.lines.iter().zip(lines.ends) {
             let rest = lines.bytes.get(start..)?;
@@ -117,16 +117,16 @@ impl Shape {
             }
             // No plain head is so long that these do not fit.
             let name = (start as u32, (value - SEPARATOR.len()) as u32);
-            fields.push(Field { known: line.known, name, value: (value as u32, end as u32) });
+            spans.push(Spans { name, value: (value as u32, end as u32) });
             start = end + CRLF_BYTES;
         }
-        Some(fields)
+        Some(spans)
     }
 }
 
 impl Line {
-    fn of(text: &[u8], field: &Field) -> Option<Self> {
-        let (name, colon) = field.name;
+    fn of(text: &[u8], spans: &Spans) -> Option<Self> {
+        let (name, colon) = spans.name;
         let text = text.get(name as usize..colon as usize + SEPARATOR.len())?;
         if !text.ends_with(SEPARATOR) {
             return None;
@@ -135,7 +135,7 @@ impl Line {
         let mut start = [0; LINE_START];
         start.get_mut(..begin.len())?.copy_from_slice(begin);
         let mask = u32::MAX.checked_shr((LINE_START - begin.len()) as u32)?;
-        Some(Self { known: field.known, length: text.len() as u32, start, mask, more: more.into() })
+        Some(Self { length: text.len() as u32, start, mask, more: more.into() })
     }
 
     #[inline]
