@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use wide::i8x16;
 
 use crate::model::Timestamp;
 use crate::session::redact::Shown;
@@ -87,9 +88,22 @@ impl JsonText {
 
     /// A string of our own making, or one that is known to be text; escaped all the same.
     pub(super) fn string(&mut self, text: &str) {
+        if is_plain(text.as_bytes()) {
+            return self.plain(text.as_bytes());
+        }
         self.separate();
         self.text.push(b'"');
         self.escape(text.as_bytes());
+        self.text.push(b'"');
+        self.comma = true;
+    }
+
+    /// A string that is ASCII without anything to escape.
+    pub(super) fn plain(&mut self, text: &[u8]) {
+        self.text.reserve(text.len() + 3);
+        self.separate();
+        self.text.push(b'"');
+        self.text.extend_from_slice(text);
         self.text.push(b'"');
         self.comma = true;
     }
@@ -104,6 +118,9 @@ impl JsonText {
 
     /// Wire bytes: a string where they are UTF-8, else `{"base64": …}`.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if is_plain(bytes) {
+            return self.plain(bytes);
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.string(text),
             Err(_) => {
@@ -162,6 +179,24 @@ impl JsonText {
             rest = tail;
         }
         self.text.extend_from_slice(rest);
+    }
+}
+
+/// Whether all bytes are visible ASCII or SP that JSON takes as they are: nearly all text from the wire is like that, and looked
+/// at sixteen bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    let are_plain = |part: &[u8; 16]| {
+        // Taken as signed numbers, all beyond ASCII are less than SP.
+        let octets = i8x16::new(part.map(u8::cast_signed));
+        let is = |octet: u8| octets.simd_eq(i8x16::splat(octet.cast_signed()));
+        let odd = octets.simd_lt(i8x16::splat(b' '.cast_signed())) | is(b'"') | is(b'\\') | is(0x7f);
+        odd.to_bitmask() == 0
+    };
+    let (parts, rest) = text.as_chunks();
+    match text.last_chunk() {
+        // The last part overlaps the one before, so that nothing is left over.
+        Some(last) => are_plain(last) && parts.iter().all(are_plain),
+        None => rest.iter().all(|byte| byte.is_ascii() && !needs_escape(byte)),
     }
 }
 
@@ -264,6 +299,16 @@ mod tests {
             json.string(&text);
             prop_assert!(!json.text().iter().any(|byte| *byte < 0x20 || *byte == 0x7f));
             prop_assert_eq!(serde_json::from_slice::<String>(json.text()).unwrap(), text);
+        }
+
+        #[test]
+        fn plain_text_is_what_json_takes_as_it_is(mut bytes in prop::collection::vec(b' '..=b'~', 0..60), odd in any::<u8>(), at in 0..60_usize) {
+            bytes.iter_mut().filter(|byte| needs_escape(byte)).for_each(|byte| *byte = b'x');
+            prop_assert!(is_plain(&bytes));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = odd;
+                prop_assert_eq!(is_plain(&bytes), odd.is_ascii() && !needs_escape(&odd));
+            }
         }
 
         #[test]

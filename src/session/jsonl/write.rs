@@ -248,7 +248,10 @@ fn write_headers(json: &mut JsonText, name: &'static str, headers: &Headers, red
     json.open(b'[');
     for (known, name, value) in headers.known() {
         json.open(b'[');
-        json.bytes(&redactor.name(known, name));
+        match known {
+            HeaderName::Other => json.bytes(&redactor.name(known, name)),
+            _ => json.plain(name),
+        }
         json.shown(&redactor.header(known, name, value));
         json.close(b']');
     }
