@@ -97,6 +97,11 @@ impl Batch {
         self.found.records.get(index).map_or(NO_PACKET, |record| self.view(index, record))
     }
 
+    /// The ordinal of the last packet.
+    pub fn last_ordinal(&self) -> Option<u64> {
+        self.len().checked_sub(1).map(|last| self.first_ordinal + last as u64)
+    }
+
     /// The packets, in order.
     pub fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
         self.found.records.iter().enumerate().map(|(index, record)| self.view(index, record))

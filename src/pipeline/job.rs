@@ -57,17 +57,15 @@ impl Job {
         self.counts = Counts::default();
         self.datagrams.clear();
         self.fragments.clear();
-        self.latest = Timestamp::from_nanos(i64::MIN);
         let mut shares = self.shares.each_mut().map(|share| share.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
         for share in &mut shares {
             share.segments.clear();
             share.events.clear();
         }
+        let (mut truncated, mut latest) = (0, Timestamp::from_nanos(i64::MIN));
         for (index, packet) in (0..).zip(self.batch.packets()) {
-            self.counts.packets += 1;
-            self.counts.packets_truncated += u64::from(packet.captured < packet.original);
-            self.latest = self.latest.max(packet.at);
-            self.last_ordinal = packet.ordinal;
+            truncated += u64::from(packet.captured < packet.original);
+            latest = latest.max(packet.at);
             match dissect(&packet, nesting_max) {
                 Dissected::Segment(segment) => {
                     if let Some(share) = shares.get_mut(shard(&segment)) {
@@ -79,6 +77,9 @@ impl Job {
                 Dissected::Lost(_) => self.counts.packets_undecodable += 1,
             }
         }
+        (self.counts.packets, self.counts.packets_truncated) = (self.batch.len() as u64, truncated);
+        self.latest = latest;
+        self.last_ordinal = self.batch.last_ordinal().unwrap_or(self.last_ordinal);
     }
 
     /// Puts fragments together; called in order of batches.

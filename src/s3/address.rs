@@ -76,8 +76,11 @@ impl<'x> Address<'x> {
             // `//` is what S3 Browser sends for the list of buckets; a key without a bucket does not exist.
             return Self { style: Style::Root, bucket: None, key: None };
         }
-        let key = (!key.is_empty()).then(|| decode_percent(key));
-        Self { style: Style::Path, bucket: Some(decode_percent(bucket)), key }
+        let (bucket, key) = match memchr::memchr(b'%', path) {
+            Some(_) => (decode_percent(bucket), decode_percent(key)),
+            None => (Cow::Borrowed(bucket), Cow::Borrowed(key)),
+        };
+        Self { style: Style::Path, bucket: Some(bucket), key: Some(key).filter(|key| !key.is_empty()) }
     }
 }
 

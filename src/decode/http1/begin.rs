@@ -33,6 +33,7 @@ const FORM_KEPT_BYTES: u32 = 8 << 10;
 
 impl Connection {
     /// A whole head came; its first octet at `start`, its last at `end`.
+    #[inline]
     pub(super) fn begin(&mut self, from: Side, head: Head, start: Stamp, end: Stamp, frames: Frames) {
         self.begin_message(from, head, (start, end), frames, Extent::Known);
     }

@@ -99,6 +99,12 @@ impl<'a> Facts<'a> {
     }
 
     fn add_length(&mut self, value: &[u8], notes: &mut Notes) {
+        if self.length.fields == 0
+            && let Some(length) = plain_length(value)
+        {
+            self.length = Length { longest: Some(length), first: Some(length), fields: 1 };
+            return;
+        }
         for text in value.split(|&byte| byte == b',') {
             let text = text.trim_ascii();
             self.length.fields = self.length.fields.saturating_add(1);
@@ -193,6 +199,17 @@ const CHUNK_DIGITS_SUSPECT: usize = 16;
 
 /// No body is longer; many readers keep a length in a signed number.
 const LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// A length as nearly all are written: few digits, and no zero before them.
+#[inline]
+fn plain_length(value: &[u8]) -> Option<u64> {
+    let is_plain = matches!(value, [b'1'..=b'9', ..] | [b'0']) && value.len() <= PLAIN_DIGITS_MAX;
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    if is_plain { value.iter().try_fold(0, |length, byte| Some(length * 10 + digit(byte)?)) } else { None }
+}
+
+/// So many digits fit whatever they are.
+const PLAIN_DIGITS_MAX: usize = 18;
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| value.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0'))))
