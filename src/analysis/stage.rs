@@ -12,7 +12,7 @@ use crate::hops::{
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, Encryption};
+use crate::s3::{Call, Domains, NO_ENCRYPTION};
 
 /// All that is known of a run so far.
 pub(super) struct Stage {
@@ -247,8 +247,8 @@ impl Stage {
         self.topology.count_call(hop);
         let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
-        let asked = if request_encrypted { call.request_encryption() } else { Encryption::default() };
-        let told = if response_encrypted { call.response_encryption() } else { Encryption::default() };
+        let asked = request_encrypted.then(|| call.request_encryption());
+        let told = response_encrypted.then(|| call.response_encryption());
         let is_clear = call.exchange.transport.is_clear();
         let view = View {
             hops: &self.topology,
@@ -259,7 +259,8 @@ impl Stage {
             logs: &self.logs,
             now: self.now,
         };
-        let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked: &asked, told: &told };
+        let (asked, told) = (asked.as_ref().unwrap_or(&NO_ENCRYPTION), told.as_ref().unwrap_or(&NO_ENCRYPTION));
+        let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
     }

@@ -52,10 +52,8 @@ impl Sights {
 
     /// Adds one.
     pub(super) fn add(&mut self, sight: Sight) {
-        match self.first.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) => *slot = Some(sight),
-            None => self.last = Some(sight),
-        }
+        let place = usize::try_from(self.count).unwrap_or(usize::MAX);
+        *self.first.get_mut(place).unwrap_or(&mut self.last) = Some(sight);
         self.count += 1;
     }
 

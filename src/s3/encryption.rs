@@ -88,6 +88,21 @@ pub struct Encryption<'x> {
     pub from: Place,
 }
 
+/// What most messages have: no parameter.
+pub(crate) static NO_ENCRYPTION: Encryption<'static> = Encryption {
+    algorithm: None,
+    kms_key_id: None,
+    context: None,
+    bucket_key_enabled: None,
+    customer_algorithm: None,
+    customer_key: None,
+    customer_key_md5: None,
+    copy_source_algorithm: None,
+    copy_source_key: None,
+    copy_source_key_md5: None,
+    from: Place::Header,
+};
+
 impl<'x> Encryption<'x> {
     /// Reads header fields. The first of several equal names counts.
     pub fn of_headers(headers: &'x Headers) -> Self {

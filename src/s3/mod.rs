@@ -25,6 +25,7 @@ pub use auth::{Auth, Scheme, names_aws_scheme};
 pub use call::{Call, is_s3_like};
 pub use client::{Client, Sdk};
 pub use copy_source::CopySource;
+pub(crate) use encryption::NO_ENCRYPTION;
 pub use encryption::{Encryption, EncryptionKind, Place};
 pub use error::S3Error;
 pub use form::FormFields;
