@@ -123,6 +123,18 @@ impl Content {
         Roles::Known
     }
 
+    /// Octets in order of what was recognised as HTTP/1 in clear; tells whether it was, and they were taken.
+    #[inline]
+    pub(super) fn read_on(&mut self, from: Side, stamp: Stamp, data: &[u8]) -> bool {
+        if let Self::Clear(text) = self
+            && let Text::Http(http) = text.as_mut()
+        {
+            http.handle_data(from, stamp, data);
+            return true;
+        }
+        false
+    }
+
     /// The protocol is known now: what was held back and what came last are given to its reader.
     fn handle_verdict(
         &mut self,

@@ -9,7 +9,7 @@ mod overlap;
 mod passing;
 
 use crate::decode::content::{Content, Place, Roles};
-use crate::decode::ends::Ends;
+use crate::decode::ends::{Ends, KeptEnds, Way};
 use crate::decode::http1;
 use crate::decode::limits::Limits;
 use crate::decode::recent::Recent;
@@ -17,6 +17,8 @@ use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
 use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, ReadTail, Side, Stamp, Timestamp};
+
+pub(super) use passing::Passing;
 
 /// What handling a flow needs from outside it.
 pub(super) struct Surroundings<'a, 's> {
@@ -31,8 +33,8 @@ pub(super) struct Surroundings<'a, 's> {
 /// A segment with its payload as far as it is at hand.
 pub(super) struct Arrival<'a> {
     pub(super) segment: &'a Segment,
-    /// Its direction: 0 from the first end to the second.
-    pub(super) from: usize,
+    /// Its direction.
+    pub(super) from: Way,
     pub(super) stamp: Stamp,
     /// The first octets of the payload.
     pub(super) payload: &'a [u8],
@@ -40,6 +42,16 @@ pub(super) struct Arrival<'a> {
     pub(super) captured: u32,
     /// Reads the rest; the offset counts from the start of the payload.
     pub(super) tail: &'a dyn ReadTail,
+}
+
+/// Octets in order of one side.
+struct Piece<'a> {
+    side: Side,
+    stamp: Stamp,
+    /// The first of them.
+    bytes: &'a [u8],
+    /// How many there are.
+    captured: u32,
 }
 
 /// What became of a segment.
@@ -51,58 +63,61 @@ pub(super) enum Taken {
     NewConnection,
 }
 
-/// One TCP connection.
+/// One TCP connection. It is small, since a table holds very many: what most flows never need is apart.
 pub(super) struct Flow {
-    pub(super) id: FlowId,
-    /// The endpoints in order of address; stream 0 runs from the first to the second.
-    ends: [Endpoint; 2],
     streams: [Stream; 2],
-    client: Option<usize>,
-    first: Stamp,
+    content: Content,
+    /// Whether both streams are plain and there was no reset: what nearly all segments find.
+    is_plain: bool,
+    client: Option<Way>,
+    reset_by: Option<Way>,
+    has_closing: bool,
+    exchanges: u32,
     last: Stamp,
     packets: u64,
-    exchanges: u32,
-    reset_by: Option<usize>,
+    ends: KeptEnds,
+    pub(super) id: FlowId,
+    first: Stamp,
+    /// When the flow may be closed, where `has_closing`.
+    closing: Timestamp,
+    rare: Option<Box<Rare>>,
+    /// Octets that the content held when it was last weighed.
+    content_bytes: u32,
+}
+
+/// What few flows have.
+#[derive(Default)]
+struct Rare {
     anomalies: Vec<Anomaly>,
     /// Whether some anomaly came before there was an exchange that could carry it.
     untold: bool,
     first_gap: Option<Frame>,
-    content: Content,
-    /// Octets that the content held when it was last weighed.
-    pub(super) content_bytes: usize,
     /// When a hole may be given up; `None` while nothing waits.
-    pub(super) wake: Option<Timestamp>,
-    /// When the flow may be closed; set by RST or both FINs.
-    pub(super) closing: Option<Timestamp>,
+    wake: Option<Timestamp>,
 }
 
 /// A reset this far from what is expected was not sent by the peers.
 const RESET_WINDOW: i64 = 1 << 24;
 
 impl Flow {
-    /// A flow whose first segment goes in direction `from`.
-    pub(super) fn new(id: FlowId, segment: &Segment, from: usize, stamp: Stamp) -> Self {
-        let ends = match from {
-            0 => [segment.source, segment.destination],
-            _ => [segment.destination, segment.source],
-        };
+    /// A flow between those ends.
+    pub(super) fn new(id: FlowId, ends: &Ends, stamp: Stamp) -> Self {
         Self {
-            id,
-            ends,
             streams: [Stream::default(), Stream::default()],
+            content: Content::Silent,
+            is_plain: false,
             client: None,
-            first: stamp,
+            reset_by: None,
+            has_closing: false,
+            exchanges: 0,
             last: stamp,
             packets: 0,
-            exchanges: 0,
-            reset_by: None,
-            anomalies: Vec::new(),
-            untold: false,
-            first_gap: None,
-            content: Content::Silent,
+            ends: ends.keep(),
+            id,
+            first: stamp,
+            closing: Timestamp::EPOCH,
+            rare: None,
             content_bytes: 0,
-            wake: None,
-            closing: None,
         }
     }
 
@@ -112,25 +127,57 @@ impl Flow {
     }
 
     /// Its place in a table.
+    #[inline]
     pub(super) fn key(&self) -> Ends {
-        let [first, second] = &self.ends;
-        Ends::of(first, second).0
+        self.ends.key()
     }
 
     /// Octets that wait in it.
-    pub(super) const fn held_bytes(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         let [a, b] = &self.streams;
         a.held_bytes() + b.held_bytes()
     }
 
+    /// Octets that the content held when it was last weighed.
+    pub(super) const fn content_bytes(&self) -> usize {
+        self.content_bytes as usize
+    }
+
     /// Looks again how much the content holds; gives what that was before.
     pub(super) fn weigh(&mut self) -> usize {
-        std::mem::replace(&mut self.content_bytes, self.content.held_bytes())
+        std::mem::replace(&mut self.content_bytes, narrow(self.content.held_bytes())) as usize
     }
 
     /// When its last packet came.
     pub(super) const fn last(&self) -> Timestamp {
         self.last.at
+    }
+
+    /// When a hole may be given up; `None` while nothing waits.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        self.rare.as_ref()?.wake
+    }
+
+    /// Sets when a hole may be given up.
+    pub(super) fn set_wake(&mut self, wake: Option<Timestamp>) {
+        if wake.is_some() || self.rare.is_some() {
+            self.rare().wake = wake;
+        }
+    }
+
+    /// When the flow may be closed; set by RST or both FINs.
+    pub(super) fn closing(&self) -> Option<Timestamp> {
+        self.has_closing.then_some(self.closing)
+    }
+
+    fn close_at(&mut self, closing: Timestamp) {
+        if !self.has_closing {
+            (self.has_closing, self.closing) = (true, closing);
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Takes a segment.
@@ -145,7 +192,7 @@ impl Flow {
         if let Some(ack) = arrival.segment.ack
             && !arrival.segment.flags.rst()
         {
-            self.stream_mut(1 - from).note_ack(ack);
+            self.stream_mut(from.other()).note_ack(ack);
         }
         if arrival.segment.flags.urg() {
             self.note(Anomaly::UrgentData);
@@ -160,68 +207,68 @@ impl Flow {
     }
 
     /// A SYN fixes where its stream starts, opens another connection, or is an old one.
-    fn handle_syn(&mut self, from: usize, arrival: &Arrival<'_>) -> Taken {
+    fn handle_syn(&mut self, from: Way, arrival: &Arrival<'_>) -> Taken {
         let segment = arrival.segment;
         let data_seq = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
         let stream = self.stream(from);
         if !segment.flags.syn() {
             // Data of the connection that a SYN announced while this one seemed to live.
-            let announced = stream.other_isn.is_some_and(|isn| isn.wrapping_add(1) == segment.seq);
+            let announced = stream.other_isn().is_some_and(|isn| isn.wrapping_add(1) == segment.seq);
             return if announced && arrival.segment.payload_length > 0 { Taken::NewConnection } else { Taken::Yes };
         }
-        if stream.started {
-            if stream.base() == data_seq && stream.has_syn {
+        if stream.is_started() {
+            if stream.base() == data_seq && stream.has_syn() {
                 return Taken::Yes;
             }
-            let idle = self.streams.iter().all(|stream| stream.count.delivered == 0 && !stream.has_held());
-            let over = self.closing.is_some() || self.streams.iter().any(|stream| stream.fin.is_some());
-            if stream.has_syn && (over || (idle && segment.ack.is_none())) {
+            let idle = self.streams.iter().all(|stream| stream.delivered() == 0 && !stream.has_held());
+            let over = self.has_closing || self.streams.iter().any(|stream| stream.fin().is_some());
+            if stream.has_syn() && (over || (idle && segment.ack.is_none())) {
                 return Taken::NewConnection;
             }
-            if stream.has_syn {
-                self.stream_mut(from).other_isn = Some(segment.seq);
+            if stream.has_syn() {
+                self.stream_mut(from).set_other_isn(segment.seq);
                 return Taken::Yes;
             }
             // The stream was started without its SYN; it comes late.
             if over && segment.ack.is_none() {
                 return Taken::NewConnection;
             }
-            self.stream_mut(from).has_syn = true;
+            self.stream_mut(from).note_syn();
         } else {
             self.stream_mut(from).start(data_seq, true);
         }
         if self.client.is_none() || segment.ack.is_some() {
-            self.client = Some(if segment.ack.is_some() { 1 - from } else { from });
+            self.client = Some(if segment.ack.is_some() { from.other() } else { from });
         }
         Taken::Yes
     }
 
-    fn handle_reset(&mut self, from: usize, segment: &Segment, stamp: Stamp, limits: &Limits) {
+    fn handle_reset(&mut self, from: Way, segment: &Segment, stamp: Stamp, limits: &Limits) {
         let stream = self.stream(from);
-        if stream.started && distance(stream.next, segment.seq).abs() > RESET_WINDOW && segment.seq != 0 {
+        if stream.is_started() && distance(stream.next, segment.seq).abs() > RESET_WINDOW && segment.seq != 0 {
             return;
         }
         self.reset_by.get_or_insert(from);
-        self.closing.get_or_insert(stamp.at.after(limits.linger));
+        self.close_at(stamp.at.after(limits.linger));
     }
 
-    fn handle_payload(&mut self, from: usize, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
+    fn handle_payload(&mut self, from: Way, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
         let segment = arrival.segment;
         let seq = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
         let length = segment.payload_length;
         if length > 0 {
-            self.stream_mut(from).count.segments += 1;
+            self.stream_mut(from).count_segment();
         }
         if segment.flags.fin() {
-            self.stream_mut(from).fin = Some(seq.wrapping_add(length));
+            self.stream_mut(from).set_fin(seq.wrapping_add(length));
         }
         if length == 0 {
             return;
         }
         let stream = self.stream_mut(from);
-        let ahead = if stream.started { distance(stream.next, seq) } else { 1 };
+        let ahead = if stream.is_started() { distance(stream.next, seq) } else { 1 };
         if ahead + i64::from(length) <= 0 {
-            stream.count.retransmitted += u64::from(length);
+            stream.count_retransmitted(length);
             self.compare(from, seq, arrival.payload, around);
             return;
         }
@@ -231,28 +278,28 @@ impl Flow {
         }
         let skip = u32::try_from(-ahead).unwrap_or(0);
         if skip > 0 {
-            self.stream_mut(from).count.retransmitted += u64::from(skip);
+            self.stream_mut(from).count_retransmitted(skip);
             self.compare(from, seq, arrival.payload, around);
         }
         if self.reset_by.take().is_some() {
-            self.closing = None;
+            self.has_closing = false;
             self.note(Anomaly::DataAfterReset);
         }
         self.deliver(from, arrival, skip, around);
     }
 
     /// Whether a segment acknowledges octets of the other side that were not delivered yet.
-    fn is_gated(&self, from: usize, ack: Option<u32>) -> bool {
-        let other = self.stream(1 - from);
+    fn is_gated(&self, from: Way, ack: Option<u32>) -> bool {
+        let other = self.stream(from.other());
         match ack {
-            Some(ack) if other.started => other.unseen_before(ack) > 0,
+            Some(ack) if other.is_started() => other.unseen_before(ack) > 0,
             // Where the other stream starts is not known yet; its SYN may be late, or was never captured.
             Some(_) => true,
             None => false,
         }
     }
 
-    fn hold(&mut self, from: usize, seq: u32, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
+    fn hold(&mut self, from: Way, seq: u32, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
         let mut bytes = arrival.payload.to_vec();
         if bytes.len() < arrival.captured as usize {
             let mut rest = Vec::new();
@@ -265,8 +312,8 @@ impl Flow {
         if self.stream_mut(from).hold(held) == Overlap::Differs {
             self.note(Anomaly::OverlapDiffers);
         }
-        if self.wake.is_none() {
-            self.wake = Some(arrival.stamp.at.after(around.limits.reorder_window));
+        if self.wake().is_none() {
+            self.set_wake(Some(arrival.stamp.at.after(around.limits.reorder_window)));
         }
         let stream = self.stream(from);
         if stream.held_bytes() > around.limits.pending_bytes_per_stream_max
@@ -277,17 +324,18 @@ impl Flow {
     }
 
     /// Delivers a segment that is next, without its first `skip` octets, straight from the packet.
-    fn deliver(&mut self, from: usize, arrival: &Arrival<'_>, skip: u32, around: &mut Surroundings<'_, '_>) {
+    fn deliver(&mut self, from: Way, arrival: &Arrival<'_>, skip: u32, around: &mut Surroundings<'_, '_>) {
         let side = self.side(from, Some(arrival.payload));
         let length = arrival.segment.payload_length - skip;
         let captured = arrival.captured.saturating_sub(skip).min(length);
-        let payload = arrival.payload.get(skip as usize..).unwrap_or_default();
-        let payload = payload.get(..captured as usize).unwrap_or(payload);
-        let is_read = self.read(side, arrival.stamp, payload, captured, around, &mut |at, rest| {
+        let bytes = arrival.payload.get(skip as usize..).unwrap_or_default();
+        let bytes = bytes.get(..captured as usize).unwrap_or(bytes);
+        let piece = Piece { side, stamp: arrival.stamp, bytes, captured };
+        let is_read = self.read(&piece, around, &mut |at, rest| {
             arrival.tail.read_tail(at + skip, rest);
         });
         if is_read {
-            self.keep(from, payload, around);
+            self.keep(from, bytes, around);
         }
         if captured < length {
             self.read_gap(side, arrival.stamp, length - captured, around);
@@ -298,58 +346,60 @@ impl Flow {
     }
 
     /// Gives octets to the content: the body of a message passes by its length, the rest is read. Tells whether it was read.
-    fn read(
-        &mut self,
-        side: Side,
-        stamp: Stamp,
-        payload: &[u8],
-        captured: u32,
-        around: &mut Surroundings<'_, '_>,
-        tail: &mut dyn FnMut(u32, &mut Vec<u8>),
-    ) -> bool {
-        let whole = u64::from(captured);
-        let is_read = self.content.skippable(side) < whole;
-        if !is_read {
-            self.content.handle_skip(side, stamp, whole, around.secrets);
+    fn read(&mut self, piece: &Piece<'_>, around: &mut Surroundings<'_, '_>, tail: &mut dyn FnMut(u32, &mut Vec<u8>)) -> bool {
+        let whole = u64::from(piece.captured);
+        let is_read = self.content.skippable(piece.side) < whole;
+        if is_read {
+            self.read_octets(piece, around, tail);
         } else {
-            let place = Place {
-                flow: self.id,
-                endpoints: endpoints(self.ends, self.client),
-                has_start: self.streams.iter().any(|stream| stream.has_syn),
-                limits: around.limits,
-            };
-            let side = self.give(&place, side, stamp, payload, around.secrets);
-            let seen = narrow(payload.len());
-            let left = u64::from(captured.saturating_sub(seen));
-            if left > 0 && self.content.skippable(side) >= left {
-                self.content.handle_skip(side, stamp, left, around.secrets);
-            } else if left > 0 {
-                let mut rest = Vec::new();
-                tail(seen, &mut rest);
-                rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                self.give(&place, side, stamp, &rest, around.secrets);
-            }
+            self.content.handle_skip(piece.side, piece.stamp, whole, around.secrets);
         }
         self.exchanges += self.content.drain(around.out);
         is_read
     }
 
+    /// Gives octets to the content that it has to read, as far as it has.
+    fn read_octets(&mut self, piece: &Piece<'_>, around: &mut Surroundings<'_, '_>, tail: &mut dyn FnMut(u32, &mut Vec<u8>)) {
+        let side = self.give(piece.side, piece.stamp, piece.bytes, around);
+        let seen = narrow(piece.bytes.len());
+        let left = u64::from(piece.captured.saturating_sub(seen));
+        if left > 0 && self.content.skippable(side) >= left {
+            self.content.handle_skip(side, piece.stamp, left, around.secrets);
+        } else if left > 0 {
+            let mut rest = Vec::new();
+            tail(seen, &mut rest);
+            rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            self.give(side, piece.stamp, &rest, around);
+        }
+    }
+
     /// Gives octets to be read; gives the side that sent them, as they show it.
-    fn give(&mut self, place: &Place<'_>, side: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) -> Side {
-        let roles = self.content.handle_data(place, side, stamp, data, secrets);
-        if self.untold {
+    fn give(&mut self, side: Side, stamp: Stamp, data: &[u8], around: &mut Surroundings<'_, '_>) -> Side {
+        let is_known = self.content.read_on(side, stamp, data);
+        let roles = if is_known { Roles::Known } else { self.recognise(side, stamp, data, around) };
+        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.untold) {
             let content = &mut self.content;
-            self.untold = !self.anomalies.iter().all(|anomaly| content.handle_anomaly(Side::Client, *anomaly));
+            rare.untold = !rare.anomalies.iter().all(|anomaly| content.handle_anomaly(Side::Client, *anomaly));
         }
         if roles == Roles::Known {
             return side;
         }
-        self.client = self.client.map(|client| 1 - client);
+        self.client = self.client.map(Way::other);
         side.other()
     }
 
+    fn recognise(&mut self, side: Side, stamp: Stamp, data: &[u8], around: &mut Surroundings<'_, '_>) -> Roles {
+        let place = Place {
+            flow: self.id,
+            endpoints: self.endpoints(),
+            has_start: self.streams.iter().any(Stream::has_syn),
+            limits: around.limits,
+        };
+        self.content.handle_data(&place, side, stamp, data, around.secrets)
+    }
+
     fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
-        self.first_gap.get_or_insert(stamp.frame);
+        self.rare().first_gap.get_or_insert(stamp.frame);
         self.content.handle_gap(side, stamp, u64::from(length), around.secrets);
         self.exchanges += self.content.drain(around.out);
     }
@@ -359,28 +409,29 @@ impl Flow {
         if self.held_bytes() > 0 {
             self.deliver_held(around);
         }
-        if self.streams.iter().any(|stream| stream.fin.is_some() && !stream.finished) {
+        if self.streams.iter().any(Stream::is_ending) {
             self.finish_streams(stamp, around);
         }
         if self.held_bytes() == 0 {
-            self.wake = None;
+            self.set_wake(None);
         }
+        self.is_plain = self.reset_by.is_none() && self.streams.iter().all(Stream::is_plain);
     }
 
     fn finish_streams(&mut self, stamp: Stamp, around: &mut Surroundings<'_, '_>) {
-        for from in [0, 1] {
+        for from in Way::BOTH {
             let stream = self.stream(from);
-            if stream.finished || !stream.is_at_end() {
+            if stream.is_finished() || !stream.is_at_end() {
                 continue;
             }
-            self.stream_mut(from).finished = true;
+            self.stream_mut(from).finish();
             let side = self.side(from, None);
             self.content.handle_close(side, stamp, Close::Finished, around.secrets);
             self.exchanges += self.content.drain(around.out);
         }
-        if self.streams.iter().all(|stream| stream.finished) {
+        if self.streams.iter().all(Stream::is_finished) {
             self.content.settle();
-            self.closing.get_or_insert(stamp.at.after(around.limits.linger));
+            self.close_at(stamp.at.after(around.limits.linger));
         }
     }
 
@@ -388,7 +439,7 @@ impl Flow {
     fn deliver_held(&mut self, around: &mut Surroundings<'_, '_>) {
         loop {
             let mut moved = false;
-            for from in [0, 1] {
+            for from in Way::BOTH {
                 while self.front_is_next(from) {
                     moved |= self.deliver_front(from, around);
                 }
@@ -399,29 +450,29 @@ impl Flow {
         }
     }
 
-    fn front_is_next(&self, from: usize) -> bool {
+    fn front_is_next(&self, from: Way) -> bool {
         let stream = self.stream(from);
-        stream.started
+        stream.is_started()
             && stream.front().is_some_and(|front| distance(stream.next, front.seq) <= 0 && !self.is_gated(from, front.ack))
     }
 
     /// Delivers the first waiting segment, whose start must not lie beyond what is expected.
-    fn deliver_front(&mut self, from: usize, around: &mut Surroundings<'_, '_>) -> bool {
+    fn deliver_front(&mut self, from: Way, around: &mut Surroundings<'_, '_>) -> bool {
         let Some(held) = self.stream_mut(from).take_front() else { return false };
         let skip = u32::try_from(distance(held.seq, self.stream(from).next)).unwrap_or(0).min(held.length);
-        self.stream_mut(from).count.retransmitted += u64::from(skip);
         let length = held.length - skip;
         if skip > 0 {
+            self.stream_mut(from).count_retransmitted(skip);
             self.compare(from, held.seq, &held.bytes, around);
         }
         if length == 0 {
             return true;
         }
         let side = self.side(from, Some(&held.bytes));
-        let payload = held.bytes.get(skip as usize..).unwrap_or_default();
-        let captured = narrow(payload.len());
-        if self.read(side, held.stamp, payload, captured, around, &mut |_, _| {}) {
-            self.keep(from, payload, around);
+        let bytes = held.bytes.get(skip as usize..).unwrap_or_default();
+        let captured = narrow(bytes.len());
+        if self.read(&Piece { side, stamp: held.stamp, bytes, captured }, around, &mut |_, _| {}) {
+            self.keep(from, bytes, around);
         }
         if captured < length {
             self.read_gap(side, held.stamp, length - captured, around);
@@ -442,11 +493,11 @@ impl Flow {
             self.drop_beyond_window();
             self.give_up(last, None, around);
         }
-        for from in [0, 1] {
+        for from in Way::BOTH {
             let stream = self.stream(from);
             let unseen = stream.unseen().max(stream.unseen_before_fin());
             // A single octet at the end is a FIN that was not captured.
-            if unseen > 1 || (unseen == 1 && stream.fin.is_some()) {
+            if unseen > 1 || (unseen == 1 && stream.fin().is_some()) {
                 self.miss(from, unseen, last, around);
             }
         }
@@ -458,84 +509,93 @@ impl Flow {
 
     fn close_sides(&mut self, around: &mut Surroundings<'_, '_>) {
         let how = if self.reset_by.is_some() { Close::Reset } else { Close::Unseen };
-        let first = self.reset_by.unwrap_or(0);
-        for from in [first, 1 - first] {
-            if !self.stream(from).finished {
+        let first = self.reset_by.unwrap_or(Way::Forth);
+        for from in [first, first.other()] {
+            if !self.stream(from).is_finished() {
                 let side = self.side(from, None);
-                let how = if self.reset_by == Some(1 - from) { Close::Unseen } else { how };
+                let how = if self.reset_by == Some(from.other()) { Close::Unseen } else { how };
                 self.content.handle_close(side, self.last, how, around.secrets);
             }
         }
     }
 
     fn closed(&mut self) -> FlowClosed {
-        let client = self.client.unwrap_or_else(|| client_by_port(self.ends));
-        let close = match (self.reset_by, self.streams.iter().all(|stream| stream.finished)) {
+        let client = self.client.unwrap_or_else(|| client_by_port(self.ends.endpoints()));
+        let close = match (self.reset_by, self.streams.iter().all(Stream::is_finished)) {
             (_, true) => Close::Finished,
             (Some(_), false) => Close::Reset,
             (None, false) => Close::Unseen,
         };
+        let rare = self.rare.take().unwrap_or_default();
         FlowClosed {
             flow: self.id,
-            endpoints: endpoints(self.ends, Some(client)),
+            endpoints: endpoints(self.ends.endpoints(), Some(client)),
             first: self.first,
             last: self.last,
-            has_start: self.stream(client).has_syn,
+            has_start: self.stream(client).has_syn(),
             both_sides: self.streams.iter().all(|stream| stream.seen),
             close,
             protocol: self.content.protocol(),
             client: self.stream(client).account(),
-            server: self.stream(1 - client).account(),
+            server: self.stream(client.other()).account(),
             packets: self.packets,
             exchanges: self.exchanges,
-            anomalies: std::mem::take(&mut self.anomalies),
-            first_gap: self.first_gap,
+            anomalies: rare.anomalies,
+            first_gap: rare.first_gap,
         }
     }
 
     /// The ends as far as they are known.
     pub(super) fn endpoints(&self) -> Endpoints {
-        endpoints(self.ends, self.client)
+        endpoints(self.ends.endpoints(), self.client)
     }
 
     /// Which side a direction is. Without a SYN the payload tells, then the ports.
-    fn side(&mut self, from: usize, payload: Option<&[u8]>) -> Side {
+    fn side(&mut self, from: Way, payload: Option<&[u8]>) -> Side {
         let client = *self.client.get_or_insert_with(|| match payload {
-            Some(payload) if payload.starts_with(b"HTTP/1.") => 1 - from,
+            Some(payload) if payload.starts_with(b"HTTP/1.") => from.other(),
             Some(payload) if http1::probe(Side::Client, payload) == http1::Probe::Yes => from,
-            Some(_) | None => client_by_port(self.ends),
+            Some(_) | None => client_by_port(self.ends.endpoints()),
         });
         if client == from { Side::Client } else { Side::Server }
     }
 
     fn note(&mut self, anomaly: Anomaly) {
-        if !self.anomalies.contains(&anomaly) {
-            self.anomalies.push(anomaly);
+        let is_told = self.content.handle_anomaly(Side::Client, anomaly);
+        let rare = self.rare();
+        if !rare.anomalies.contains(&anomaly) {
+            rare.anomalies.push(anomaly);
         }
-        self.untold |= !self.content.handle_anomaly(Side::Client, anomaly);
+        rare.untold |= !is_told;
     }
 
-    const fn stream(&self, from: usize) -> &Stream {
+    const fn stream(&self, from: Way) -> &Stream {
         let [first, second] = &self.streams;
-        if from == 0 { first } else { second }
+        match from {
+            Way::Forth => first,
+            Way::Back => second,
+        }
     }
 
-    const fn stream_mut(&mut self, from: usize) -> &mut Stream {
+    const fn stream_mut(&mut self, from: Way) -> &mut Stream {
         let [first, second] = &mut self.streams;
-        if from == 0 { first } else { second }
+        match from {
+            Way::Forth => first,
+            Way::Back => second,
+        }
     }
 }
 
-const fn endpoints([first, second]: [Endpoint; 2], client: Option<usize>) -> Endpoints {
+const fn endpoints([first, second]: [Endpoint; 2], client: Option<Way>) -> Endpoints {
     match client {
-        Some(1) => Endpoints { client: second, server: first },
-        _ => Endpoints { client: first, server: second },
+        Some(Way::Back) => Endpoints { client: second, server: first },
+        Some(Way::Forth) | None => Endpoints { client: first, server: second },
     }
 }
 
 /// Servers listen on the lower port.
-const fn client_by_port([first, second]: [Endpoint; 2]) -> usize {
-    if first.port < second.port { 1 } else { 0 }
+const fn client_by_port([first, second]: [Endpoint; 2]) -> Way {
+    if first.port < second.port { Way::Back } else { Way::Forth }
 }
 
 fn narrow(length: usize) -> u32 {

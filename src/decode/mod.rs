@@ -1,6 +1,7 @@
 //! Bytes in, exchanges out. No sockets, no files, no clock, and no error that stops it.
 
 mod content;
+mod deadlines;
 mod decoder;
 mod ends;
 mod flow;
@@ -11,6 +12,7 @@ mod limits;
 mod link;
 mod recent;
 pub mod segment;
+mod slab;
 mod stream;
 pub mod tls;
 mod wireless;

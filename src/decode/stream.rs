@@ -15,49 +15,77 @@ pub(super) struct Held {
     pub(super) bytes: Vec<u8>,
 }
 
-/// One direction of a flow.
+/// One direction of a flow. It is small, since a table holds very many: what most streams never need is apart.
 #[derive(Default)]
 pub(super) struct Stream {
-    /// The next octet to deliver; meaningless until `started`.
-    pub(super) next: u32,
-    /// The first octet of the stream that is known.
-    base: u32,
-    /// Whether `next` is known.
-    pub(super) started: bool,
-    /// Whether `base` comes from a SYN.
-    pub(super) has_syn: bool,
-    /// Whether a packet of this direction was seen.
-    pub(super) seen: bool,
-    /// Whether its end was given to the reader above.
-    pub(super) finished: bool,
-    /// The octet after the last one, where a FIN was seen.
-    pub(super) fin: Option<u32>,
-    /// The lowest acknowledgment by the other side that was seen before the start was known.
-    pub(super) acked_min: Option<u32>,
-    acked: Acked,
-    /// The initial sequence number of a SYN that does not belong to this connection (yet).
-    pub(super) other_isn: Option<u32>,
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    /// Octets delivered or given up.
+    passed: u64,
+    /// The highest acknowledgment by the other side, and the lowest one, as `acked` tells.
+    acks: u64,
     /// Where the last of its octets are that were kept to compare.
     pub(super) kept: Kept,
-    pub(super) count: StreamCount,
+    rare: Option<Box<Rare>>,
+    /// The next octet to deliver; meaningless until `start` is known.
+    pub(super) next: u32,
+    /// The octet after the last one, where `end` is not open.
+    fin: u32,
+    segments: u32,
+    start: Start,
+    end: End,
+    acked: Acked,
+    /// Whether a packet of this direction was seen.
+    pub(super) seen: bool,
+}
+
+/// What few streams have.
+#[derive(Default)]
+struct Rare {
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// The initial sequence number of a SYN that does not belong to this connection (yet).
+    other_isn: Option<u32>,
+    missing: u64,
+    retransmitted: u64,
+    /// How many times the count of segments came round.
+    segments_turns: u32,
+}
+
+/// Whether the first octet of a stream is known.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Start {
+    #[default]
+    Unknown,
+    /// From what was seen first.
+    Guessed,
+    /// From the SYN.
+    Syn,
+}
+
+/// Whether a stream has ended.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// A FIN was seen.
+    Fin,
+    /// Its end was given to the reader above.
+    Told,
+}
+
+/// What is known of the acknowledgments by the other side.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Acked {
+    /// There was none.
+    #[default]
+    Never,
+    /// It is not known where the stream starts: the highest number, and above it in the word the lowest.
+    Early,
+    /// So many octets from the start of the stream: unlike numbers, they do not come round again in a long stream.
+    Until,
 }
 
 /// The windows of real hosts are far smaller.
 const WINDOW_MAX: i64 = 1 << 26;
-
-/// The highest acknowledgment by the other side.
-#[derive(Clone, Copy, Default)]
-enum Acked {
-    /// None was seen.
-    #[default]
-    Never,
-    /// This one, while it is not known where the stream starts.
-    Early(u32),
-    /// So many octets from the start of the stream: unlike numbers, they do not come round again in a long stream.
-    Until(u64),
-}
 
 /// No window reaches further (RFC 7323 section 2.3): an acknowledgment beyond it is none of this stream.
 const ACKNOWLEDGED_AHEAD_MAX: i64 = 1 << 30;
@@ -67,60 +95,134 @@ pub(super) const fn distance(from: u32, to: u32) -> i64 {
     to.wrapping_sub(from).cast_signed() as i64
 }
 
+/// Whether an acknowledgment so far after the next octet tells of octets that were not delivered yet, where no FIN was seen.
+#[inline]
+pub(super) const fn is_unseen(ahead: i64) -> bool {
+    ahead > 0 && ahead <= ACKNOWLEDGED_AHEAD_MAX
+}
+
 impl Stream {
     /// Fixes the first octet.
     pub(super) fn start(&mut self, base: u32, has_syn: bool) {
-        self.base = base;
         self.next = base;
-        self.started = true;
-        if let Acked::Early(ack) = self.acked {
+        self.start = if has_syn { Start::Syn } else { Start::Guessed };
+        if self.acked == Acked::Early {
             // What was acknowledged before may be of another connection.
-            let ahead = distance(base, ack);
+            let ahead = distance(base, self.acks as u32);
             let is_near = ahead.abs() <= ACKNOWLEDGED_AHEAD_MAX;
-            self.acked = if is_near { Acked::Until(u64::try_from(ahead).unwrap_or(0)) } else { Acked::Never };
+            self.acked = if is_near { Acked::Until } else { Acked::Never };
+            self.acks = u64::try_from(ahead).unwrap_or(0);
         }
-        self.has_syn |= has_syn;
+    }
+
+    /// Whether the next octet is known.
+    pub(super) fn is_started(&self) -> bool {
+        self.start != Start::Unknown
+    }
+
+    /// Whether its SYN was seen.
+    pub(super) fn has_syn(&self) -> bool {
+        self.start == Start::Syn
+    }
+
+    /// The SYN of a stream that was started without it came late.
+    pub(super) const fn note_syn(&mut self) {
+        self.start = Start::Syn;
     }
 
     /// The first octet that is known.
     pub(super) const fn base(&self) -> u32 {
-        self.base
+        self.next.wrapping_sub(self.passed as u32)
+    }
+
+    /// The initial sequence number of a SYN that does not belong to this connection (yet).
+    pub(super) fn other_isn(&self) -> Option<u32> {
+        self.rare.as_ref()?.other_isn
+    }
+
+    /// Takes note of a SYN that does not belong to this connection (yet).
+    pub(super) fn set_other_isn(&mut self, isn: u32) {
+        self.rare().other_isn = Some(isn);
+    }
+
+    /// The octet after the last one, where a FIN was seen.
+    pub(super) fn fin(&self) -> Option<u32> {
+        (self.end != End::Open).then_some(self.fin)
+    }
+
+    /// Takes note of a FIN after the octets before `fin`.
+    pub(super) fn set_fin(&mut self, fin: u32) {
+        self.fin = fin;
+        if self.end == End::Open {
+            self.end = End::Fin;
+        }
+    }
+
+    /// Whether its end was given to the reader above.
+    pub(super) fn is_finished(&self) -> bool {
+        self.end == End::Told
+    }
+
+    /// Takes note that its end was given to the reader above.
+    pub(super) const fn finish(&mut self) {
+        self.end = End::Told;
+    }
+
+    /// Whether there is an end that was not given to the reader above yet.
+    pub(super) fn is_ending(&self) -> bool {
+        self.end == End::Fin
+    }
+
+    /// Whether it is started, nothing of it waits and its end is not in sight.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_plain = |rare: &Rare| rare.held.is_empty() && rare.other_isn.is_none();
+        self.is_started() && self.end == End::Open && self.rare.as_deref().is_none_or(is_plain)
     }
 
     /// Takes an acknowledgment sent by the other side.
     pub(super) fn note_ack(&mut self, ack: u32) {
-        if self.started {
-            let ahead = distance(self.next, ack);
-            let until = self.passed().saturating_add_signed(ahead);
-            match self.acked {
-                _ if ahead > ACKNOWLEDGED_AHEAD_MAX => {}
-                Acked::Until(have) if have >= until => {}
-                _ => self.acked = Acked::Until(until),
-            }
+        if self.is_started() {
+            self.note_ack_ahead(distance(self.next, ack));
             return;
         }
-        match self.acked {
-            Acked::Early(have) if distance(have, ack) <= 0 => {}
-            _ => self.acked = Acked::Early(ack),
+        let (least, most) = match self.acked {
+            Acked::Early => ((self.acks >> 32) as u32, self.acks as u32),
+            Acked::Never | Acked::Until => (ack, ack),
+        };
+        let least = if distance(least, ack) < 0 { ack } else { least };
+        let most = if distance(most, ack) > 0 { ack } else { most };
+        self.acked = Acked::Early;
+        self.acks = u64::from(least) << 32 | u64::from(most);
+    }
+
+    /// Takes an acknowledgment so far after the next octet of a started stream.
+    #[inline]
+    pub(super) fn note_ack_ahead(&mut self, ahead: i64) {
+        let until = self.passed.saturating_add_signed(ahead);
+        let is_news = self.acked != Acked::Until || self.acks < until;
+        if is_news && ahead <= ACKNOWLEDGED_AHEAD_MAX {
+            (self.acked, self.acks) = (Acked::Until, until);
         }
-        if self.acked_min.is_none_or(|least| distance(least, ack) < 0) {
-            self.acked_min = Some(ack);
-        }
+    }
+
+    /// The lowest acknowledgment by the other side, while the start is not known.
+    pub(super) fn acked_min(&self) -> Option<u32> {
+        (self.acked == Acked::Early).then_some((self.acks >> 32) as u32)
     }
 
     /// The number that the other side acknowledged, or else the next one where that is known.
     pub(super) fn edge(&self) -> Option<u32> {
         match self.acked {
-            Acked::Early(ack) => Some(ack),
-            Acked::Until(_) => self.acked_ahead().map(|ahead| self.next.wrapping_add(ahead as u32)),
-            Acked::Never => self.started.then_some(self.next),
+            Acked::Early => Some(self.acks as u32),
+            Acked::Until => self.acked_ahead().map(|ahead| self.next.wrapping_add(ahead as u32)),
+            Acked::Never => self.is_started().then_some(self.next),
         }
     }
 
     /// Octets before `ack` that were not delivered yet: the other side has them, this view has not.
     pub(super) fn unseen_before(&self, ack: u32) -> u32 {
         let ahead = distance(self.next, ack);
-        let is_reached = self.started && ahead <= ACKNOWLEDGED_AHEAD_MAX;
+        let is_reached = self.is_started() && ahead <= ACKNOWLEDGED_AHEAD_MAX;
         if is_reached { u32::try_from(self.without_fin(ahead)).unwrap_or(0) } else { 0 }
     }
 
@@ -132,64 +234,83 @@ impl Stream {
     /// How far the other side acknowledged beyond the next octet, negative if it has still to; `None` where it never did.
     fn acked_ahead(&self) -> Option<i64> {
         match self.acked {
-            Acked::Until(until) => Some(until.cast_signed() - self.passed().cast_signed()),
-            Acked::Early(_) | Acked::Never => None,
+            Acked::Until => Some(self.acks.cast_signed() - self.passed.cast_signed()),
+            Acked::Early | Acked::Never => None,
         }
     }
 
     /// An acknowledgment of the FIN counts one more than there are octets.
     fn without_fin(&self, ahead: i64) -> i64 {
         let ack = self.next.wrapping_add(ahead as u32);
-        ahead - i64::from(self.fin.is_some_and(|fin| distance(fin, ack) > 0))
-    }
-
-    /// Octets delivered or given up.
-    const fn passed(&self) -> u64 {
-        self.count.delivered + self.count.missing
+        ahead - i64::from(self.fin().is_some_and(|fin| distance(fin, ack) > 0))
     }
 
     /// Octets before the FIN that were not delivered: it proves that they were sent. One that lies where no window reaches was
     /// not sent by this side.
     pub(super) fn unseen_before_fin(&self) -> u32 {
-        let ahead = self.fin.map_or(0, |fin| distance(self.next, fin));
-        if self.started && ahead <= WINDOW_MAX { u32::try_from(ahead).unwrap_or(0) } else { 0 }
+        let ahead = self.fin().map_or(0, |fin| distance(self.next, fin));
+        if self.is_started() && ahead <= WINDOW_MAX { u32::try_from(ahead).unwrap_or(0) } else { 0 }
+    }
+
+    /// Counts a segment with payload.
+    pub(super) fn count_segment(&mut self) {
+        match self.segments.checked_add(1) {
+            Some(segments) => self.segments = segments,
+            None => {
+                self.segments = 0;
+                self.rare().segments_turns += 1;
+            }
+        }
+    }
+
+    /// Counts octets that came again.
+    pub(super) fn count_retransmitted(&mut self, length: u32) {
+        self.rare().retransmitted += u64::from(length);
     }
 
     /// Takes octets off the front of what is expected.
+    #[inline]
     pub(super) fn deliver(&mut self, length: u32) {
         self.next = self.next.wrapping_add(length);
-        self.count.delivered += u64::from(length);
+        self.passed += u64::from(length);
     }
 
     /// Gives up octets that never came.
     pub(super) fn miss(&mut self, length: u32) {
-        self.next = self.next.wrapping_add(length);
-        self.count.missing += u64::from(length);
+        if length > 0 {
+            self.deliver(length);
+            self.rare().missing += u64::from(length);
+        }
+    }
+
+    /// Octets that were delivered.
+    pub(super) fn delivered(&self) -> u64 {
+        self.passed - self.rare.as_ref().map_or(0, |rare| rare.missing)
     }
 
     /// Whether everything up to the FIN was delivered.
     pub(super) fn is_at_end(&self) -> bool {
-        self.started && self.fin.is_some_and(|fin| distance(fin, self.next) >= 0)
+        self.is_started() && self.fin().is_some_and(|fin| distance(fin, self.next) >= 0)
     }
 
     /// Octets that wait.
-    pub(super) const fn held_bytes(&self) -> usize {
-        self.held_bytes
+    pub(super) fn held_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.held_bytes)
     }
 
     /// Segments that wait.
     pub(super) fn held_segments(&self) -> usize {
-        self.held.len()
+        self.rare.as_ref().map_or(0, |rare| rare.held.len())
     }
 
     /// The first segment that waits.
     pub(super) fn front(&self) -> Option<&Held> {
-        self.held.front()
+        self.rare.as_ref()?.held.front()
     }
 
     /// Whether some segment waits.
     pub(super) fn has_held(&self) -> bool {
-        !self.held.is_empty()
+        self.held_segments() > 0
     }
 
     /// When the first waiting segment came.
@@ -200,40 +321,51 @@ impl Stream {
     /// Puts a segment in its place by sequence number. A segment that is held already, octet for octet, is counted as
     /// retransmitted. Tells whether one that overlaps it holds different bytes.
     pub(super) fn hold(&mut self, segment: Held) -> Overlap {
-        let queue = &mut self.held;
+        let rare = self.rare();
+        let queue = &mut rare.held;
         let after = queue.iter().rposition(|held| distance(held.seq, segment.seq) >= 0).map_or(0, |at| at + 1);
         let mut overlap = Overlap::Same;
         for neighbour in after.saturating_sub(1)..=after {
             if let Some(held) = queue.get(neighbour) {
                 overlap = overlap.max(compare(held, &segment));
                 if held.seq == segment.seq && held.length >= segment.length {
-                    self.count.retransmitted += u64::from(segment.length);
+                    rare.retransmitted += u64::from(segment.length);
                     return overlap;
                 }
             }
         }
-        self.held_bytes += segment.bytes.len() + HELD_OVERHEAD;
+        rare.held_bytes += segment.bytes.len() + HELD_OVERHEAD;
         queue.insert(after, segment);
         overlap
     }
 
     /// Takes the first waiting segment.
     pub(super) fn take_front(&mut self) -> Option<Held> {
-        let segment = self.held.pop_front();
-        if let Some(segment) = &segment {
-            self.held_bytes = self.held_bytes.saturating_sub(segment.bytes.len() + HELD_OVERHEAD);
+        let rare = self.rare.as_mut()?;
+        let segment = rare.held.pop_front()?;
+        rare.held_bytes = rare.held_bytes.saturating_sub(segment.bytes.len() + HELD_OVERHEAD);
+        if rare.held.is_empty() {
+            rare.held = VecDeque::new();
         }
-        if self.held.is_empty() {
-            self.held = VecDeque::new();
-        }
-        segment
+        Some(segment)
     }
 
-    /// The account of the stream; the acknowledged octets are filled in.
+    /// The account of the stream.
     pub(super) fn account(&self) -> StreamCount {
         let beyond = self.acked_ahead().map_or(0, |ahead| self.without_fin(ahead));
-        let passed = self.passed();
-        StreamCount { acknowledged: passed.saturating_add_signed(beyond), ..self.count }
+        let (missing, retransmitted, turns) =
+            self.rare.as_ref().map_or((0, 0, 0), |rare| (rare.missing, rare.retransmitted, rare.segments_turns));
+        StreamCount {
+            delivered: self.delivered(),
+            missing,
+            acknowledged: self.passed.saturating_add_signed(beyond),
+            retransmitted,
+            segments: u64::from(turns) << 32 | u64::from(self.segments),
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -289,9 +421,9 @@ mod tests {
         let mut stream = Stream::default();
         stream.start(100, true);
         stream.deliver(10);
-        stream.fin = Some(140);
+        stream.set_fin(140);
         assert_eq!(stream.unseen_before_fin(), 30);
-        stream.fin = Some(140 + (1 << 27));
+        stream.set_fin(140 + (1 << 27));
         assert_eq!(stream.unseen_before_fin(), 0);
     }
 
@@ -323,7 +455,7 @@ mod tests {
         let mut stream = Stream::default();
         stream.start(100, true);
         stream.deliver(10);
-        stream.fin = Some(110);
+        stream.set_fin(110);
         stream.note_ack(111);
         assert_eq!(stream.unseen(), 0);
         assert_eq!(stream.account().acknowledged, 10);

@@ -1,48 +1,67 @@
-//! The usual segment: next in order, and nothing in it that is read. Most segments of bulk traffic are like that.
+//! The usual segment: next in order, on a flow where nothing waits and nothing ends. Nearly all segments are like that.
 
-use crate::decode::flow::{Arrival, Flow};
+use crate::decode::ends::Way;
+use crate::decode::flow::{Arrival, Flow, Surroundings};
 use crate::decode::segment::Flags;
-use crate::decode::stream::Stream;
-use crate::decode::tls::Secrets;
+use crate::decode::stream::{distance, is_unseen};
 use crate::model::Side;
 
+/// What a segment came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::decode) enum Passing {
+    /// It was taken, and nothing can follow from it.
+    Counted,
+    /// It was taken, and its octets were read.
+    Read,
+    /// It is not a usual one, and the flow is untouched.
+    Unusual,
+}
+
 impl Flow {
-    /// Takes a segment that acknowledges, brings octets of a body that are only counted, or some of a TLS record that is not
-    /// whole yet, where nothing waits and nothing can end with it. Tells whether it was one; any other is untouched.
-    pub(in crate::decode) fn pass(&mut self, arrival: &Arrival<'_>, secrets: &mut Secrets<'_>) -> bool {
+    /// Takes a segment that only acknowledges, or whose octets are next. Those of a body are only counted, and some of a TLS
+    /// record that is not whole yet need no more than to be gathered.
+    pub(in crate::decode) fn pass(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Passing {
         let (segment, length) = (arrival.segment, arrival.segment.payload_length);
-        let (stream, other) = (self.stream(arrival.from), self.stream(1 - arrival.from));
-        let is_quiet = |stream: &Stream| stream.started && !stream.has_held() && stream.fin.is_none();
-        let is_usual = segment.flags == Flags::default()
-            && is_quiet(stream)
-            && is_quiet(other)
-            && stream.other_isn.is_none()
-            && self.reset_by.is_none();
-        if !is_usual {
-            return false;
+        if !self.is_plain || segment.flags != Flags::default() {
+            return Passing::Unusual;
         }
-        if length > 0 {
-            let is_next = segment.seq == stream.next && arrival.captured >= length && !self.is_gated(arrival.from, segment.ack);
-            let Some(client) = self.client.filter(|_| is_next) else { return false };
-            let side = if client == arrival.from { Side::Client } else { Side::Server };
-            // With its last octet a message or record ends, and much can follow from that.
-            if self.content.skippable(side) > u64::from(length) {
-                self.content.handle_skip(side, arrival.stamp, u64::from(length), secrets);
-            } else if arrival.payload.len() < length as usize || !self.content.absorb(side, arrival.payload) {
-                return false;
-            }
-        }
+        let [first, second] = &mut self.streams;
+        let (stream, other) = match arrival.from {
+            Way::Forth => (first, second),
+            Way::Back => (second, first),
+        };
+        let acked = segment.ack.map(|ack| distance(other.next, ack));
+        let client = match self.client {
+            _ if length == 0 => arrival.from,
+            Some(client) if segment.seq == stream.next && !acked.is_some_and(is_unseen) => client,
+            Some(_) | None => return Passing::Unusual,
+        };
         self.packets += 1;
         self.last = arrival.stamp;
-        if let Some(ack) = segment.ack {
-            self.stream_mut(1 - arrival.from).note_ack(ack);
+        if let Some(acked) = acked {
+            other.note_ack_ahead(acked);
         }
-        let stream = self.stream_mut(arrival.from);
         stream.seen = true;
-        if length > 0 {
-            stream.count.segments += 1;
-            stream.deliver(length);
+        if length == 0 {
+            return Passing::Counted;
         }
-        true
+        stream.count_segment();
+        let side = if client == arrival.from { Side::Client } else { Side::Server };
+        if arrival.captured >= length && self.passes_unread(side, arrival, around) {
+            self.stream_mut(arrival.from).deliver(length);
+            return Passing::Counted;
+        }
+        self.deliver(arrival.from, arrival, 0, around);
+        Passing::Read
+    }
+
+    /// Whether nothing can follow from octets. With its last one a message or record ends, and much can follow from that.
+    fn passes_unread(&mut self, side: Side, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> bool {
+        let length = arrival.segment.payload_length;
+        if self.content.skippable(side) > u64::from(length) {
+            self.content.handle_skip(side, arrival.stamp, u64::from(length), around.secrets);
+            return true;
+        }
+        arrival.payload.len() >= length as usize && self.content.absorb(side, arrival.payload)
     }
 }
