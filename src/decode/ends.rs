@@ -100,8 +100,20 @@ impl Hash for Ends {
 }
 
 impl KeptEnds {
-    /// The key.
+    /// Whether this is the key.
     #[inline]
+    pub(super) fn are(&self, ends: &Ends) -> bool {
+        match (self, ends) {
+            (Self::V4(ips, ports), Ends::V4(ends)) => {
+                let [first, second] = *ends;
+                *ips == [(first >> 16) as u32, (second >> 16) as u32] && *ports == [first as u16, second as u16]
+            }
+            (Self::V6(kept), Ends::V6(ends)) => **kept == *ends,
+            (Self::V4(..), Ends::V6(_)) | (Self::V6(_), Ends::V4(_)) => false,
+        }
+    }
+
+    /// The key.
     pub(super) fn key(&self) -> Ends {
         match self {
             Self::V4([first, second], [from, to]) => {
@@ -168,6 +180,7 @@ mod tests {
             let (key, way) = Ends::of(a, b);
             let kept = key.keep();
             assert_eq!(kept.key(), key);
+            assert!(kept.are(&key) && !kept.are(&Ends::of(a, &end("10.0.0.9", 7)).0));
             let [first, second] = kept.endpoints();
             assert_eq!(if way == Way::Forth { (*a, *b) } else { (*b, *a) }, (first, second));
         }

@@ -7,16 +7,19 @@
 mod holes;
 mod overlap;
 mod passing;
+mod reading;
 
-use crate::decode::content::{Content, Place, Roles};
+use crate::decode::content::Content;
 use crate::decode::ends::{Ends, KeptEnds, Way};
+use crate::decode::flow::reading::Piece;
+use crate::decode::flows::Incoming;
 use crate::decode::http1;
 use crate::decode::limits::Limits;
 use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
-use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, ReadTail, Side, Stamp, Timestamp};
+use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, Side, Stamp, Timestamp};
 
 pub(super) use passing::Passing;
 
@@ -28,30 +31,6 @@ pub(super) struct Surroundings<'a, 's> {
     pub(super) recent: &'a mut Recent,
     /// Takes the events, in order.
     pub(super) out: &'a mut dyn FnMut(Event),
-}
-
-/// A segment with its payload as far as it is at hand.
-pub(super) struct Arrival<'a> {
-    pub(super) segment: &'a Segment,
-    /// Its direction.
-    pub(super) from: Way,
-    pub(super) stamp: Stamp,
-    /// The first octets of the payload.
-    pub(super) payload: &'a [u8],
-    /// Octets of the payload that the capture holds; beyond `payload` they are in `tail`.
-    pub(super) captured: u32,
-    /// Reads the rest; the offset counts from the start of the payload.
-    pub(super) tail: &'a dyn ReadTail,
-}
-
-/// Octets in order of one side.
-struct Piece<'a> {
-    side: Side,
-    stamp: Stamp,
-    /// The first of them.
-    bytes: &'a [u8],
-    /// How many there are.
-    captured: u32,
 }
 
 /// What became of a segment.
@@ -127,9 +106,14 @@ impl Flow {
     }
 
     /// Its place in a table.
-    #[inline]
     pub(super) fn key(&self) -> Ends {
         self.ends.key()
+    }
+
+    /// Whether it is the flow between those ends.
+    #[inline]
+    pub(super) fn is_between(&self, ends: &Ends) -> bool {
+        self.ends.are(ends)
     }
 
     /// Octets that wait in it.
@@ -181,40 +165,39 @@ impl Flow {
     }
 
     /// Takes a segment.
-    pub(super) fn handle_segment(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Taken {
-        let from = arrival.from;
-        if self.handle_syn(from, arrival) == Taken::NewConnection {
+    pub(super) fn handle_segment(&mut self, from: Way, incoming: &Incoming<'_>, around: &mut Surroundings<'_, '_>) -> Taken {
+        if self.handle_syn(from, incoming) == Taken::NewConnection {
             return Taken::NewConnection;
         }
         self.packets += 1;
-        self.last = arrival.stamp;
+        self.last = incoming.stamp;
         self.stream_mut(from).seen = true;
-        if let Some(ack) = arrival.segment.ack
-            && !arrival.segment.flags.rst()
+        if let Some(ack) = incoming.segment.ack
+            && !incoming.segment.flags.rst()
         {
             self.stream_mut(from.other()).note_ack(ack);
         }
-        if arrival.segment.flags.urg() {
+        if incoming.segment.flags.urg() {
             self.note(Anomaly::UrgentData);
         }
-        if arrival.segment.flags.rst() {
-            self.handle_reset(from, arrival.segment, arrival.stamp, around.limits);
+        if incoming.segment.flags.rst() {
+            self.handle_reset(from, incoming.segment, incoming.stamp, around.limits);
         } else {
-            self.handle_payload(from, arrival, around);
+            self.handle_payload(from, incoming, around);
         }
-        self.settle(arrival.stamp, around);
+        self.settle(incoming.stamp, around);
         Taken::Yes
     }
 
     /// A SYN fixes where its stream starts, opens another connection, or is an old one.
-    fn handle_syn(&mut self, from: Way, arrival: &Arrival<'_>) -> Taken {
-        let segment = arrival.segment;
+    fn handle_syn(&mut self, from: Way, incoming: &Incoming<'_>) -> Taken {
+        let segment = incoming.segment;
         let data_seq = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
         let stream = self.stream(from);
         if !segment.flags.syn() {
             // Data of the connection that a SYN announced while this one seemed to live.
             let announced = stream.other_isn().is_some_and(|isn| isn.wrapping_add(1) == segment.seq);
-            return if announced && arrival.segment.payload_length > 0 { Taken::NewConnection } else { Taken::Yes };
+            return if announced && incoming.segment.payload_length > 0 { Taken::NewConnection } else { Taken::Yes };
         }
         if stream.is_started() {
             if stream.base() == data_seq && stream.has_syn() {
@@ -252,8 +235,8 @@ impl Flow {
         self.close_at(stamp.at.after(limits.linger));
     }
 
-    fn handle_payload(&mut self, from: Way, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
-        let segment = arrival.segment;
+    fn handle_payload(&mut self, from: Way, incoming: &Incoming<'_>, around: &mut Surroundings<'_, '_>) {
+        let segment = incoming.segment;
         let seq = segment.seq.wrapping_add(u32::from(segment.flags.syn()));
         let length = segment.payload_length;
         if length > 0 {
@@ -269,23 +252,25 @@ impl Flow {
         let ahead = if stream.is_started() { distance(stream.next, seq) } else { 1 };
         if ahead + i64::from(length) <= 0 {
             stream.count_retransmitted(length);
-            self.compare(from, seq, arrival.payload, around);
+            self.compare(from, seq, incoming.payload, around);
             return;
         }
         if ahead > 0 || stream.has_held() || self.is_gated(from, segment.ack) {
-            self.hold(from, seq, arrival, around);
+            self.hold(from, seq, incoming, around);
             return;
         }
         let skip = u32::try_from(-ahead).unwrap_or(0);
         if skip > 0 {
             self.stream_mut(from).count_retransmitted(skip);
-            self.compare(from, seq, arrival.payload, around);
+            self.compare(from, seq, incoming.payload, around);
         }
         if self.reset_by.take().is_some() {
             self.has_closing = false;
             self.note(Anomaly::DataAfterReset);
         }
-        self.deliver(from, arrival, skip, around);
+        let side = self.side(from, Some(incoming.payload));
+        let skippable = self.content.skippable(side);
+        self.deliver(from, incoming, skip, (side, skippable), around);
     }
 
     /// Whether a segment acknowledges octets of the other side that were not delivered yet.
@@ -299,109 +284,57 @@ impl Flow {
         }
     }
 
-    fn hold(&mut self, from: Way, seq: u32, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) {
-        let mut bytes = arrival.payload.to_vec();
-        if bytes.len() < arrival.captured as usize {
+    fn hold(&mut self, from: Way, seq: u32, incoming: &Incoming<'_>, around: &mut Surroundings<'_, '_>) {
+        let mut bytes = incoming.payload.to_vec();
+        if bytes.len() < incoming.captured as usize {
             let mut rest = Vec::new();
-            arrival.tail.read_tail(narrow(bytes.len()), &mut rest);
+            incoming.tail.read_tail(narrow(bytes.len()), &mut rest);
             bytes.extend_from_slice(&rest);
         }
-        let length = arrival.segment.payload_length;
+        let length = incoming.segment.payload_length;
         bytes.truncate(length as usize);
-        let held = Held { seq, ack: arrival.segment.ack, stamp: arrival.stamp, length, bytes };
+        let held = Held { seq, ack: incoming.segment.ack, stamp: incoming.stamp, length, bytes };
         if self.stream_mut(from).hold(held) == Overlap::Differs {
             self.note(Anomaly::OverlapDiffers);
         }
         if self.wake().is_none() {
-            self.set_wake(Some(arrival.stamp.at.after(around.limits.reorder_window)));
+            self.set_wake(Some(incoming.stamp.at.after(around.limits.reorder_window)));
         }
         let stream = self.stream(from);
         if stream.held_bytes() > around.limits.pending_bytes_per_stream_max
             || stream.held_segments() > around.limits.pending_segments_per_stream_max
         {
-            self.give_up(arrival.stamp, None, around);
+            self.give_up(incoming.stamp, None, around);
         }
     }
 
-    /// Delivers a segment that is next, without its first `skip` octets, straight from the packet.
-    fn deliver(&mut self, from: Way, arrival: &Arrival<'_>, skip: u32, around: &mut Surroundings<'_, '_>) {
-        let side = self.side(from, Some(arrival.payload));
-        let length = arrival.segment.payload_length - skip;
-        let captured = arrival.captured.saturating_sub(skip).min(length);
-        let bytes = arrival.payload.get(skip as usize..).unwrap_or_default();
+    /// Delivers a segment that is next, without its first `skip` octets, straight from the packet. With it come its side, and
+    /// how many octets of that need not be read.
+    fn deliver(
+        &mut self,
+        from: Way,
+        incoming: &Incoming<'_>,
+        skip: u32,
+        (side, skippable): (Side, u64),
+        around: &mut Surroundings<'_, '_>,
+    ) {
+        let length = incoming.segment.payload_length - skip;
+        let captured = incoming.captured.saturating_sub(skip).min(length);
+        let bytes = incoming.payload.get(skip as usize..).unwrap_or_default();
         let bytes = bytes.get(..captured as usize).unwrap_or(bytes);
-        let piece = Piece { side, stamp: arrival.stamp, bytes, captured };
+        let piece = Piece { side, stamp: incoming.stamp, bytes, captured, skippable };
         let is_read = self.read(&piece, around, &mut |at, rest| {
-            arrival.tail.read_tail(at + skip, rest);
+            incoming.tail.read_tail(at + skip, rest);
         });
         if is_read {
             self.keep(from, bytes, around);
         }
         if captured < length {
-            self.read_gap(side, arrival.stamp, length - captured, around);
+            self.read_gap(side, incoming.stamp, length - captured, around);
         }
         let stream = self.stream_mut(from);
         stream.deliver(captured);
         stream.miss(length - captured);
-    }
-
-    /// Gives octets to the content: the body of a message passes by its length, the rest is read. Tells whether it was read.
-    fn read(&mut self, piece: &Piece<'_>, around: &mut Surroundings<'_, '_>, tail: &mut dyn FnMut(u32, &mut Vec<u8>)) -> bool {
-        let whole = u64::from(piece.captured);
-        let is_read = self.content.skippable(piece.side) < whole;
-        if is_read {
-            self.read_octets(piece, around, tail);
-        } else {
-            self.content.handle_skip(piece.side, piece.stamp, whole, around.secrets);
-        }
-        self.exchanges += self.content.drain(around.out);
-        is_read
-    }
-
-    /// Gives octets to the content that it has to read, as far as it has.
-    fn read_octets(&mut self, piece: &Piece<'_>, around: &mut Surroundings<'_, '_>, tail: &mut dyn FnMut(u32, &mut Vec<u8>)) {
-        let side = self.give(piece.side, piece.stamp, piece.bytes, around);
-        let seen = narrow(piece.bytes.len());
-        let left = u64::from(piece.captured.saturating_sub(seen));
-        if left > 0 && self.content.skippable(side) >= left {
-            self.content.handle_skip(side, piece.stamp, left, around.secrets);
-        } else if left > 0 {
-            let mut rest = Vec::new();
-            tail(seen, &mut rest);
-            rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            self.give(side, piece.stamp, &rest, around);
-        }
-    }
-
-    /// Gives octets to be read; gives the side that sent them, as they show it.
-    fn give(&mut self, side: Side, stamp: Stamp, data: &[u8], around: &mut Surroundings<'_, '_>) -> Side {
-        let is_known = self.content.read_on(side, stamp, data);
-        let roles = if is_known { Roles::Known } else { self.recognise(side, stamp, data, around) };
-        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.untold) {
-            let content = &mut self.content;
-            rare.untold = !rare.anomalies.iter().all(|anomaly| content.handle_anomaly(Side::Client, *anomaly));
-        }
-        if roles == Roles::Known {
-            return side;
-        }
-        self.client = self.client.map(Way::other);
-        side.other()
-    }
-
-    fn recognise(&mut self, side: Side, stamp: Stamp, data: &[u8], around: &mut Surroundings<'_, '_>) -> Roles {
-        let place = Place {
-            flow: self.id,
-            endpoints: self.endpoints(),
-            has_start: self.streams.iter().any(Stream::has_syn),
-            limits: around.limits,
-        };
-        self.content.handle_data(&place, side, stamp, data, around.secrets)
-    }
-
-    fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
-        self.rare().first_gap.get_or_insert(stamp.frame);
-        self.content.handle_gap(side, stamp, u64::from(length), around.secrets);
-        self.exchanges += self.content.drain(around.out);
     }
 
     /// After each segment: what waited for it, the ends of streams, and when to look again.
@@ -471,7 +404,8 @@ impl Flow {
         let side = self.side(from, Some(&held.bytes));
         let bytes = held.bytes.get(skip as usize..).unwrap_or_default();
         let captured = narrow(bytes.len());
-        if self.read(&Piece { side, stamp: held.stamp, bytes, captured }, around, &mut |_, _| {}) {
+        let skippable = self.content.skippable(side);
+        if self.read(&Piece { side, stamp: held.stamp, bytes, captured, skippable }, around, &mut |_, _| {}) {
             self.keep(from, bytes, around);
         }
         if captured < length {

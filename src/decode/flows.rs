@@ -1,5 +1,6 @@
 //! A table of flows: segments in, events out. Several tables can share the work of one capture, each with its own flows.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
 
@@ -8,7 +9,7 @@ use hashbrown::HashTable;
 
 use crate::decode::deadlines::Deadlines;
 use crate::decode::ends::{Ends, Way};
-use crate::decode::flow::{Arrival, Flow, Passing, Surroundings, Taken};
+use crate::decode::flow::{Flow, Passing, Surroundings, Taken};
 use crate::decode::limits::Limits;
 use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
@@ -54,6 +55,8 @@ pub struct Flows {
     /// Where TLS records are opened.
     opened: Vec<u8>,
     recent_octets: Recent,
+    /// What is left to close at the end, the last first.
+    ending: Vec<(FlowId, u32)>,
     events: Vec<(u64, Event)>,
 }
 
@@ -77,6 +80,7 @@ impl Flows {
             held_bytes: 0,
             content_bytes: 0,
             now: Timestamp::from_nanos(i64::MIN),
+            ending: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -90,14 +94,14 @@ impl Flows {
     pub fn handle_segment(&mut self, incoming: &Incoming<'_>) {
         self.handle_time(incoming.stamp.at, incoming.ordinal);
         let (ends, from) = Ends::of_segment(incoming.segment);
-        let slot = match self.find(&ends) {
+        let mut slot = match self.find(&ends) {
             Some(slot) => slot,
-            None => self.open(&ends, incoming),
+            None => self.insert(&ends, incoming),
         };
-        if self.feed(slot, from, incoming) == Taken::NewConnection {
+        // A fresh flow takes whatever comes first.
+        while self.feed(slot, from, incoming) == Taken::NewConnection {
             self.close(slot, incoming.ordinal);
-            let slot = self.open(&ends, incoming);
-            self.feed(slot, from, incoming);
+            slot = self.insert(&ends, incoming);
         }
     }
 
@@ -140,11 +144,24 @@ impl Flows {
 
     /// The end of the capture: every flow is closed, in order of its first packet.
     pub fn handle_end(&mut self, ordinal: u64) {
-        let mut open: Vec<(FlowId, u32)> = self.flows.iter().map(|(slot, flow)| (flow.id, slot)).collect();
-        open.sort_unstable();
-        for (id, slot) in open {
+        self.end_until(ordinal, FlowId(u64::MAX));
+    }
+
+    /// Closes those flows of [`Flows::handle_end`] that began no later than `until`. What all of them come to need not be held at
+    /// once where they are closed by and by.
+    pub fn end_until(&mut self, ordinal: u64, until: FlowId) {
+        if self.ending.is_empty() {
+            self.ending = self.flows.iter().map(|(slot, flow)| (flow.id, slot)).collect();
+            self.ending.sort_unstable_by_key(|(id, _)| Reverse(*id));
+        }
+        while let Some((id, slot)) = self.ending.pop_if(|(id, _)| *id <= until) {
             self.close(slot, ordinal.saturating_add(id.0));
         }
+    }
+
+    /// The flows that are open.
+    pub fn open(&self) -> impl Iterator<Item = FlowId> {
+        self.flows.iter().map(|(_, flow)| flow.id)
     }
 
     /// The events since the last call, each with the ordinal of the packet that led to it.
@@ -163,15 +180,15 @@ impl Flows {
     }
 
     fn find(&mut self, ends: &Ends) -> Option<u32> {
-        if self.flows.get(self.recent).is_some_and(|flow| flow.key() == *ends) {
+        if self.flows.get(self.recent).is_some_and(|flow| flow.is_between(ends)) {
             return Some(self.recent);
         }
-        let is_it = |slot: &u32| self.flows.get(*slot).is_some_and(|flow| flow.key() == *ends);
+        let is_it = |slot: &u32| self.flows.get(*slot).is_some_and(|flow| flow.is_between(ends));
         self.recent = *self.by_ends.find(self.hasher.hash_one(ends), is_it)?;
         Some(self.recent)
     }
 
-    fn open(&mut self, ends: &Ends, incoming: &Incoming<'_>) -> u32 {
+    fn insert(&mut self, ends: &Ends, incoming: &Incoming<'_>) -> u32 {
         if self.flows.len() >= self.limits.flows_max {
             self.evict(incoming.ordinal);
         }
@@ -187,14 +204,10 @@ impl Flows {
 
     fn feed(&mut self, slot: u32, from: Way, incoming: &Incoming<'_>) -> Taken {
         let Some(flow) = self.flows.get_mut(slot) else { return Taken::Yes };
-        let arrival = Arrival {
-            segment: incoming.segment,
-            from,
-            stamp: incoming.stamp,
-            payload: incoming.payload,
-            captured: incoming.captured,
-            tail: incoming.tail,
-        };
+        let passing = flow.pass(from, incoming);
+        if passing == Passing::Acknowledges {
+            return Taken::Yes;
+        }
         let (events, ordinal) = (&mut self.events, incoming.ordinal);
         let mut around = Surroundings {
             limits: &self.limits,
@@ -202,18 +215,17 @@ impl Flows {
             recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
-        match flow.pass(&arrival, &mut around) {
-            Passing::Counted => return Taken::Yes,
-            Passing::Read => {
-                self.weigh(slot);
+        if let Passing::Next(side) = passing {
+            if flow.pass_octets(from, side, incoming, &mut around) {
+                let before = flow.weigh();
+                self.content_bytes = (self.content_bytes + flow.content_bytes()).saturating_sub(before);
                 self.shed(ordinal);
-                return Taken::Yes;
             }
-            Passing::Unusual => {}
+            return Taken::Yes;
         }
         let opened = flow.is_new();
         let before = (flow.wake(), flow.closing(), flow.held_bytes());
-        let taken = flow.handle_segment(&arrival, &mut around);
+        let taken = flow.handle_segment(from, incoming, &mut around);
         if opened {
             let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp };
             events.push((ordinal, Event::FlowOpened(opened)));
@@ -243,6 +255,7 @@ impl Flows {
     }
 
     /// Makes room where too much is held.
+    #[inline]
     fn shed(&mut self, ordinal: u64) {
         if self.held_bytes > self.limits.pending_bytes_max {
             self.relieve(ordinal);
@@ -359,9 +372,71 @@ const AT_ONCE: Timestamp = Timestamp::from_nanos(i64::MIN);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::segment::Flags;
+    use crate::model::Endpoint;
+
+    struct NoTail;
+
+    impl ReadTail for NoTail {
+        fn read_tail(&self, _: u32, _: &mut Vec<u8>) -> usize {
+            0
+        }
+    }
+
+    /// Takes the SYN of a client's port as that packet, one per millisecond.
+    fn open(flows: &mut Flows, port: u16, ordinal: u64) {
+        let end = |last: u8, port| Endpoint::new([10, 0, 0, last].into(), port);
+        let segment = Segment {
+            source: end(1, port),
+            destination: end(2, 80),
+            seq: 7,
+            ack: None,
+            flags: Flags::new(false, true, false, false),
+            payload_start: 0,
+            payload_length: 0,
+        };
+        let stamp = Stamp { at: Timestamp::from_nanos(ordinal.cast_signed() * 1_000_000), ..Stamp::default() };
+        flows.handle_segment(&Incoming { ordinal, stamp, segment: &segment, payload: &[], captured: 0, tail: &NoTail });
+    }
+
+    fn closed(flows: &mut Flows) -> Vec<(u64, u64)> {
+        let mut events = Vec::new();
+        flows.take_events(&mut events);
+        let ids = events.iter().filter_map(|(ordinal, event)| match event {
+            Event::FlowClosed(closed) => Some((*ordinal, closed.flow.0)),
+            _ => None,
+        });
+        ids.collect()
+    }
 
     #[test]
     fn a_flow_that_holds_nothing_is_small() {
         assert!(size_of::<Option<Flow>>() <= 208, "{}", size_of::<Option<Flow>>());
+    }
+
+    #[test]
+    fn flows_closed_by_and_by_at_the_end_are_those_closed_at_once() {
+        let [mut at_once, mut by_and_by] = [(), ()].map(|()| Flows::new(Limits::default()));
+        for flows in [&mut at_once, &mut by_and_by] {
+            (1..=300).for_each(|ordinal| open(flows, ordinal as u16 % 250, ordinal));
+        }
+        at_once.handle_end(301);
+        for until in [0, 1, 120, 120, 400] {
+            by_and_by.end_until(301, FlowId(until));
+        }
+        let ended = closed(&mut at_once);
+        assert_eq!(ended, (1..=250).map(|id| (301 + id, id)).collect::<Vec<_>>());
+        assert_eq!((closed(&mut by_and_by), by_and_by.len()), (ended, 0));
+    }
+
+    #[test]
+    fn a_full_table_gives_up_the_flow_that_is_idle_for_longest() {
+        let mut flows = Flows::new(Limits { flows_max: 3, ..Limits::default() });
+        for (ordinal, port) in (1..).zip([5, 6, 7, 5, 8, 9, 5, 6]) {
+            open(&mut flows, port, ordinal);
+        }
+        assert_eq!(closed(&mut flows), [(5, 2), (6, 3), (8, 5)]);
+        flows.handle_time(Timestamp::from_nanos(i64::MAX), 9);
+        assert_eq!((closed(&mut flows), flows.is_empty()), (vec![(9, 6), (9, 1), (9, 8)], true));
     }
 }

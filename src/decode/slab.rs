@@ -8,7 +8,7 @@ pub(super) struct Slab<T> {
     len: usize,
 }
 
-/// A page fills a size class of the allocator as far as whole values do.
+/// A size class of the allocator, which a page fills as far as whole values do.
 const PAGE_BYTES: usize = 32 << 10;
 
 impl<T> Slab<T> {

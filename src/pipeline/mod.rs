@@ -13,7 +13,7 @@ use std::thread;
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{CaptureError, PacketSource, SourceSummary};
 use crate::decode::{Flows, Limits};
-use crate::model::{Event, Secret, Timestamp};
+use crate::model::{Event, FlowId, Secret, Timestamp};
 use crate::pipeline::job::SHARDS;
 use crate::pipeline::schedule::Schedule;
 
@@ -68,16 +68,11 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
     });
     let (failure, last_ordinal, fragments) = schedule.into_end();
     let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for shard in &shards {
-        let mut flows = lock(shard);
-        flows.handle_end(last_ordinal.saturating_add(1));
-        flows.take_events(&mut judge.events);
-    }
     let sources = source.sources();
     judge.counts.packets_undecodable += fragments;
     judge.counts.packets_dropped = sources.iter().filter_map(SourceSummary::dropped).sum();
     judge.analysis.handle_counts(&judge.counts);
-    judge.pass_events();
+    judge.end_flows(&shards, last_ordinal.saturating_add(1));
     let Judge { analysis, sink, counts, .. } = judge;
     Outcome { summary: analysis.finish(sink), sources, counts, failure }
 }
@@ -88,6 +83,21 @@ impl Judge<'_> {
         self.analysis.handle_time(now, self.sink);
     }
 
+    /// Closes the flows that are open at the end, in order of their first packets and some at a time.
+    fn end_flows(&mut self, shards: &[Mutex<Flows>], ordinal: u64) {
+        let mut open: Vec<FlowId> = shards.iter().flat_map(|shard| lock(shard).open().collect::<Vec<_>>()).collect();
+        open.sort_unstable();
+        for part in open.chunks(FLOWS_ENDED_AT_ONCE) {
+            let Some(last) = part.last() else { return };
+            for shard in shards {
+                let mut flows = lock(shard);
+                flows.end_until(ordinal, *last);
+                flows.take_events(&mut self.events);
+            }
+            self.pass_events();
+        }
+    }
+
     /// Hands the collected events on in order of the packets that led to them.
     fn pass_events(&mut self) {
         self.events.sort_by_key(|(ordinal, _)| *ordinal);
@@ -96,6 +106,9 @@ impl Judge<'_> {
         }
     }
 }
+
+/// So many flows are closed at a time at the end: what all of them come to can be much.
+const FLOWS_ENDED_AT_ONCE: usize = 1024;
 
 /// The limits of one shard: tables and buffers are shared out, bounds of a single flow are not.
 fn share_of(limits: &Limits) -> Limits {

@@ -1,67 +1,77 @@
 //! The usual segment: next in order, on a flow where nothing waits and nothing ends. Nearly all segments are like that.
 
 use crate::decode::ends::Way;
-use crate::decode::flow::{Arrival, Flow, Surroundings};
+use crate::decode::flow::{Flow, Surroundings};
+use crate::decode::flows::Incoming;
 use crate::decode::segment::Flags;
 use crate::decode::stream::{distance, is_unseen};
 use crate::model::Side;
 
-/// What a segment came to.
+/// What a segment is to its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Passing {
-    /// It was taken, and nothing can follow from it.
-    Counted,
-    /// It was taken, and its octets were read.
-    Read,
+    /// It only acknowledges, and was taken.
+    Acknowledges,
+    /// Its octets are next, and are of this side. It was taken, except for them.
+    Next(Side),
     /// It is not a usual one, and the flow is untouched.
     Unusual,
 }
 
 impl Flow {
-    /// Takes a segment that only acknowledges, or whose octets are next. Those of a body are only counted, and some of a TLS
-    /// record that is not whole yet need no more than to be gathered.
-    pub(in crate::decode) fn pass(&mut self, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> Passing {
-        let (segment, length) = (arrival.segment, arrival.segment.payload_length);
+    /// Takes a segment that only acknowledges, or whose octets are next: those are left to [`Flow::pass_octets`].
+    #[inline]
+    pub(in crate::decode) fn pass(&mut self, from: Way, incoming: &Incoming<'_>) -> Passing {
+        let segment = incoming.segment;
         if !self.is_plain || segment.flags != Flags::default() {
             return Passing::Unusual;
         }
         let [first, second] = &mut self.streams;
-        let (stream, other) = match arrival.from {
+        let (stream, other) = match from {
             Way::Forth => (first, second),
             Way::Back => (second, first),
         };
         let acked = segment.ack.map(|ack| distance(other.next, ack));
-        let client = match self.client {
-            _ if length == 0 => arrival.from,
-            Some(client) if segment.seq == stream.next && !acked.is_some_and(is_unseen) => client,
+        let passing = match self.client {
+            _ if segment.payload_length == 0 => Passing::Acknowledges,
+            Some(client) if segment.seq == stream.next && !acked.is_some_and(is_unseen) => {
+                Passing::Next(if client == from { Side::Client } else { Side::Server })
+            }
             Some(_) | None => return Passing::Unusual,
         };
         self.packets += 1;
-        self.last = arrival.stamp;
+        self.last = incoming.stamp;
+        stream.seen = true;
         if let Some(acked) = acked {
             other.note_ack_ahead(acked);
         }
-        stream.seen = true;
-        if length == 0 {
-            return Passing::Counted;
-        }
-        stream.count_segment();
-        let side = if client == arrival.from { Side::Client } else { Side::Server };
-        if arrival.captured >= length && self.passes_unread(side, arrival, around) {
-            self.stream_mut(arrival.from).deliver(length);
-            return Passing::Counted;
-        }
-        self.deliver(arrival.from, arrival, 0, around);
-        Passing::Read
+        passing
     }
 
-    /// Whether nothing can follow from octets. With its last one a message or record ends, and much can follow from that.
-    fn passes_unread(&mut self, side: Side, arrival: &Arrival<'_>, around: &mut Surroundings<'_, '_>) -> bool {
-        let length = arrival.segment.payload_length;
-        if self.content.skippable(side) > u64::from(length) {
-            self.content.handle_skip(side, arrival.stamp, u64::from(length), around.secrets);
-            return true;
+    /// Takes the octets of a usual segment. Those of a body are only counted, and some of a TLS record that is not whole yet are
+    /// only gathered, since nothing can follow from them. Tells whether any were read.
+    pub(in crate::decode) fn pass_octets(
+        &mut self,
+        from: Way,
+        side: Side,
+        incoming: &Incoming<'_>,
+        around: &mut Surroundings<'_, '_>,
+    ) -> bool {
+        let length = incoming.segment.payload_length;
+        let is_captured = incoming.captured >= length;
+        let skippable = self.content.skippable(side);
+        self.stream_mut(from).count_segment();
+        // With its last octet a message or record ends, and much can follow from that.
+        let is_counted = is_captured && skippable > u64::from(length);
+        if is_counted {
+            self.content.handle_skip(side, incoming.stamp, u64::from(length), around.secrets);
         }
-        arrival.payload.len() >= length as usize && self.content.absorb(side, arrival.payload)
+        let is_whole = is_captured && incoming.payload.len() >= length as usize;
+        if is_counted || (is_whole && self.content.absorb(side, incoming.payload)) {
+            self.stream_mut(from).deliver(length);
+            return false;
+        }
+        self.deliver(from, incoming, 0, (side, skippable), around);
+        true
     }
 }
