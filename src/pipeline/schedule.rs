@@ -69,7 +69,7 @@ impl<'a, 'j> Schedule<'a, 'j> {
         let state = State {
             ring: std::collections::VecDeque::new(),
             oldest: 0,
-            slots_max: 4 * threads + 1,
+            slots_max: 2 * threads + 1,
             waiting: 0,
             spare: Vec::new(),
             reading: false,
