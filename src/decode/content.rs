@@ -408,7 +408,9 @@ impl Text {
 
     fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {
         let mut exchanges = 0;
-        if let Self::Http(http) = self {
+        if let Self::Http(http) = self
+            && http.has_news()
+        {
             while let Some(exchange) = http.poll() {
                 exchanges += 1;
                 out(Event::Exchange(exchange));

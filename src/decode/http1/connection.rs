@@ -193,6 +193,12 @@ impl Connection {
             + response.map_or(0, |response| body::weight(&response.body))
     }
 
+    /// Whether an exchange or a loss can be polled.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !self.done.is_empty() || !self.losses.is_empty()
+    }
+
     /// The next exchange of which nothing more can come.
     pub fn poll(&mut self) -> Option<Box<Exchange>> {
         let pending = self.done.pop_front()?;

@@ -2,10 +2,10 @@
 
 use crate::decode::http1::connection::Connection;
 use crate::decode::http1::gather::{Gather, Trust};
-use crate::decode::http1::head::{Head, Parsed, parse};
-use crate::decode::http1::lenient;
+use crate::decode::http1::head::{Head, Parsed, parse, parse_odd};
 use crate::decode::http1::reader::State;
 use crate::decode::http1::start::{HTTP2_PREFACE, LINE_MAX, Probe, ends_request_line, is_plain_request, is_start, probe};
+use crate::decode::http1::{lenient, plain};
 use crate::model::{Anomaly, Frames, LossReason, Side, Stamp, Version};
 
 /// Octets within which a method and the start of a target are found, if they are known ones.
@@ -20,14 +20,19 @@ impl Connection {
             reader.blank = reader.blank.saturating_add(u32::try_from(blank).unwrap_or(u32::MAX));
             return blank;
         }
-        match parse(from, data, self.limits.fields_max as usize) {
-            Parsed::Whole(head, length) if length <= self.limits.head_bytes_max as usize => {
-                let mut frames = Frames::default();
-                frames.push(stamp.frame);
-                self.begin(from, head, stamp, stamp, frames);
+        let bytes_max = self.limits.head_bytes_max as usize;
+        let frames = || Frames::from_iter([stamp.frame]);
+        // A plain one is not passed through any other hands: a head is moved at a cost.
+        if let Some((head, length)) = plain::read(from, data, self.limits.fields_max as usize) {
+            if length <= bytes_max {
+                self.begin(from, head, stamp, stamp, frames());
                 return length;
             }
-            Parsed::Whole(..) | Parsed::Partial | Parsed::Odd => {}
+        } else if let Parsed::Whole(head, length) = parse_odd(from, data, self.limits.fields_max as usize)
+            && length <= bytes_max
+        {
+            self.begin(from, head, stamp, stamp, frames());
+            return length;
         }
         let trust = match probe(from, data) {
             Probe::Yes => Trust::Known,

@@ -37,7 +37,6 @@ pub(super) enum Parsed {
 pub(super) const FIELDS_MAX: usize = 64;
 
 /// Reads the head at the start of `bytes` as a strict recipient does. A head of more than `fields_max` fields is odd.
-#[inline]
 pub(super) fn parse(from: Side, bytes: &[u8], fields_max: usize) -> Parsed {
     match plain::read(from, bytes, fields_max) {
         Some((head, length)) => Parsed::Whole(head, length),
