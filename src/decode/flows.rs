@@ -15,7 +15,7 @@ use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::slab::Slab;
 use crate::decode::tls::{KeyLog, Secrets, Sessions};
-use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Stamp, Timestamp};
+use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Side, Stamp, Timestamp};
 
 /// A segment on its way into a table.
 pub struct Incoming<'a> {
@@ -98,10 +98,17 @@ impl Flows {
             Some(slot) => slot,
             None => self.insert(&ends, incoming),
         };
-        // A fresh flow takes whatever comes first.
-        while self.feed(slot, from, incoming) == Taken::NewConnection {
-            self.close(slot, incoming.ordinal);
-            slot = self.insert(&ends, incoming);
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        match flow.pass(from, incoming) {
+            Passing::Acknowledges => {}
+            Passing::Next(side) => self.handle_next(slot, from, side, incoming),
+            // A fresh flow takes whatever comes first.
+            Passing::Unusual => {
+                while self.handle_unusual(slot, from, incoming) == Taken::NewConnection {
+                    self.close(slot, incoming.ordinal);
+                    slot = self.insert(&ends, incoming);
+                }
+            }
         }
     }
 
@@ -202,12 +209,10 @@ impl Flows {
         slot
     }
 
-    fn feed(&mut self, slot: u32, from: Way, incoming: &Incoming<'_>) -> Taken {
-        let Some(flow) = self.flows.get_mut(slot) else { return Taken::Yes };
-        let passing = flow.pass(from, incoming);
-        if passing == Passing::Acknowledges {
-            return Taken::Yes;
-        }
+    /// Takes the octets of a usual segment.
+    #[inline(never)] // Most segments only acknowledge: they have none of this to prepare.
+    fn handle_next(&mut self, slot: u32, from: Way, side: Side, incoming: &Incoming<'_>) {
+        let Some(flow) = self.flows.get_mut(slot) else { return };
         let (events, ordinal) = (&mut self.events, incoming.ordinal);
         let mut around = Surroundings {
             limits: &self.limits,
@@ -215,14 +220,23 @@ impl Flows {
             recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
-        if let Passing::Next(side) = passing {
-            if flow.pass_octets(from, side, incoming, &mut around) {
-                let before = flow.weigh();
-                self.content_bytes = (self.content_bytes + flow.content_bytes()).saturating_sub(before);
-                self.shed(ordinal);
-            }
-            return Taken::Yes;
+        if flow.pass_octets(from, side, incoming, &mut around) {
+            let before = flow.weigh();
+            self.content_bytes = (self.content_bytes + flow.content_bytes()).saturating_sub(before);
+            self.shed(ordinal);
         }
+    }
+
+    #[inline(never)]
+    fn handle_unusual(&mut self, slot: u32, from: Way, incoming: &Incoming<'_>) -> Taken {
+        let Some(flow) = self.flows.get_mut(slot) else { return Taken::Yes };
+        let (events, ordinal) = (&mut self.events, incoming.ordinal);
+        let mut around = Surroundings {
+            limits: &self.limits,
+            secrets: &mut Secrets { keylog: &self.keylog, sessions: &mut self.sessions, buffer: &mut self.opened },
+            recent: &mut self.recent_octets,
+            out: &mut |event| events.push((ordinal, event)),
+        };
         let opened = flow.is_new();
         let before = (flow.wake(), flow.closing(), flow.held_bytes());
         let taken = flow.handle_segment(from, incoming, &mut around);
