@@ -18,6 +18,8 @@ thread_local! {
 
 /// How many shapes are kept; those of one key take each other's place.
 const SHAPES_MAX: usize = 256;
+/// Octets that a line of a shape may begin with: longer names are not worth their memory.
+const LINE_START_MAX: usize = 128;
 /// How many heads of other shapes with the same key a shape outlives.
 const CREDIT_MAX: u8 = 4;
 
@@ -93,7 +95,7 @@ impl Lines<'_> {
 }
 
 impl Shape {
-    /// The shape of a head; `None` where some line begins in another way than with name, colon and SP.
+    /// The shape of a head; `None` where some line begins in another way than with a name of usual length, colon and SP.
     fn of(headers: &Headers) -> Option<Self> {
         let lines = headers.spans().iter().map(|spans| Line::of(headers.text(), spans)).collect::<Option<_>>()?;
         Some(Self { lines, names: Headers::like(headers, Vec::new(), Vec::new()), credit: CREDIT_MAX })
@@ -128,7 +130,7 @@ impl Line {
     fn of(text: &[u8], spans: &Spans) -> Option<Self> {
         let (name, colon) = spans.name;
         let text = text.get(name as usize..colon as usize + SEPARATOR.len())?;
-        if !text.ends_with(SEPARATOR) {
+        if !text.ends_with(SEPARATOR) || text.len() > LINE_START_MAX {
             return None;
         }
         let (begin, more) = text.split_at_checked(LINE_START).unwrap_or((text, &[]));
