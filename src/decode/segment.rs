@@ -95,7 +95,8 @@ pub fn dissect(packet: &Packet<'_>, nesting_max: usize) -> Dissected {
 
 /// The segment of a packet of Ethernet, IPv4 without options and TCP: nearly all of them, read in one step. `None` where there
 /// is anything else to it; then the walk over the headers tells.
-fn plain_segment(packet: &Packet<'_>) -> Option<Segment> {
+#[inline]
+pub(crate) fn plain_segment(packet: &Packet<'_>) -> Option<Segment> {
     const ETHERNET: u32 = 1;
     const IP_AT: usize = 14;
     const TCP_AT: usize = IP_AT + 20;
@@ -131,7 +132,9 @@ fn plain_segment(packet: &Packet<'_>) -> Option<Segment> {
     })
 }
 
-fn dissect_any(packet: &Packet<'_>, nesting_max: usize) -> Dissected {
+/// What any other packet holds.
+#[inline(never)]
+pub(crate) fn dissect_any(packet: &Packet<'_>, nesting_max: usize) -> Dissected {
     let captured = (packet.captured as usize).max(packet.bytes.len());
     let mut walk = Walk { bytes: packet.bytes, captured, end: captured.max(packet.original as usize) };
     match link::read(packet.link, packet.bytes) {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::analysis::Counts;
 use crate::capture::Batch;
 use crate::decode::fragment::{Defragmenter, Fragment};
-use crate::decode::segment::{Dissected, Segment, dissect, dissect_datagram};
+use crate::decode::segment::{Dissected, Segment, dissect_any, dissect_datagram, plain_segment};
 use crate::decode::{Flows, Incoming};
 use crate::model::{Endpoint, Event, ReadTail, Stamp, Timestamp};
 use crate::pipeline::lock;
@@ -53,6 +53,7 @@ impl Job {
     }
 
     /// Dissects the packets of a fresh batch and deals the segments out.
+    #[inline(never)] // As a part of a larger function its loop would keep little in registers.
     pub(super) fn dissect(&mut self, nesting_max: usize) {
         self.counts = Counts::default();
         self.datagrams.clear();
@@ -66,12 +67,18 @@ impl Job {
         for (index, packet) in (0..).zip(self.batch.packets()) {
             truncated += u64::from(packet.captured < packet.original);
             latest = latest.max(packet.at);
-            match dissect(&packet, nesting_max) {
-                Dissected::Segment(segment) => {
-                    if let Some(share) = shares.get_mut(shard(&segment)) {
-                        share.segments.push(Placed { segment, packet: index, datagram: None });
-                    }
+            let mut place = |segment: Segment| {
+                if let Some(share) = shares.get_mut(shard(&segment)) {
+                    share.segments.push(Placed { segment, packet: index, datagram: None });
                 }
+            };
+            // Nearly all are plain: those go straight to their place.
+            if let Some(segment) = plain_segment(&packet) {
+                place(segment);
+                continue;
+            }
+            match dissect_any(&packet, nesting_max) {
+                Dissected::Segment(segment) => place(segment),
                 Dissected::Fragment(fragment) => self.fragments.push((index, fragment)),
                 Dissected::NotTcp => {}
                 Dissected::Lost(_) => self.counts.packets_undecodable += 1,
@@ -113,6 +120,7 @@ impl Job {
     }
 
     /// Works off one shard's share.
+    #[inline(never)]
     pub(super) fn run_shard(&self, shard: usize, flows: &mut Flows) {
         let Some(share) = self.shares.get(shard) else { return };
         let mut share = lock(share);

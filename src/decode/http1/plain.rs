@@ -45,6 +45,7 @@ fn fields(text: &[u8], start: usize, ends: &[u32]) -> Option<Headers> {
 
 /// Fills in where each line's CR is, up to the empty line; gives how many there are, and the length of it all. `None` where
 /// something else than lines of visible ASCII, SP and CRLF comes before.
+#[inline(never)] // So that its loop has the registers for itself.
 fn line_ends(bytes: &[u8], ends: &mut [u32; FIELDS_MAX + 1]) -> Option<(usize, usize)> {
     let (mut line, mut count, mut at) = (0, 0, 0);
     loop {
