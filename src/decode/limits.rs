@@ -56,7 +56,8 @@ impl Limits {
     }
 }
 
-/// What an open flow costs: its state, its places in the table and in the queues, and half of what a waiting request adds.
+/// What is reckoned for an open flow: no less than its state, its places in the table and in the queues, and half of what a waiting
+/// request adds.
 const FLOW_BYTES: usize = 1366;
 
 impl Default for Limits {
