@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Exchange, FlowClosed, Loss, Protocol};
-use crate::rules::{Completeness, Gaps, ShutFlows};
+use crate::model::{Exchange, FlowClosed, Loss, Protocol, SealedExchange};
+use crate::rules::{Completeness, Gaps, Regular, ShutFlows};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -16,6 +16,7 @@ pub(super) struct Flows {
     pub(super) losses: Vec<LossRow>,
     pub(super) tls: Vec<TlsRow>,
     pub(super) shut: Vec<ShutFlows>,
+    pub(super) regular: Vec<Regular>,
 }
 
 impl Flows {
@@ -25,6 +26,16 @@ impl Flows {
         total.packets_truncated = total.packets_truncated.max(counts.packets_truncated);
         total.packets_undecodable = total.packets_undecodable.max(counts.packets_undecodable);
         total.packets_dropped = total.packets_dropped.max(counts.packets_dropped);
+    }
+
+    /// Counts a request inside TLS that was not decrypted.
+    pub(super) fn observe_sealed(&mut self, sealed: &SealedExchange) {
+        let (client, bytes, at) = (sealed.endpoints.client.ip, *sealed.request.octets.end(), sealed.request.start);
+        if let Some(one) = self.regular.iter_mut().find(|one| one.client == client) {
+            one.add(bytes, at);
+        } else if self.regular.len() < Regular::CLIENTS_MAX {
+            self.regular.push(Regular::new(client, bytes, at));
+        }
     }
 
     pub(super) const fn handle_open(&mut self) {

@@ -62,7 +62,8 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Sealed(sealed) => self.flows.observe_sealed(sealed),
+            Event::FlowOpened(_) | Event::Lost(_) => {}
         }
     }
 
@@ -150,6 +151,7 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            regular: &flows.regular,
             logs: &logs,
             now,
         };
@@ -173,8 +175,10 @@ impl Stage {
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
-        if let Some(call) = call.as_ref().filter(|call| !call.is_health_check()) {
-            self.judge_call(call, hop);
+        match &call {
+            Some(call) if call.is_health_check() => self.flows.completeness.health_checks += 1,
+            Some(call) => self.judge_call(call, hop),
+            None => {}
         }
         if call.is_none() || !exchange.anomalies.is_empty() {
             let (judge, view) = self.judge_and_view();
@@ -256,6 +260,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             logs: &self.logs,
             now: self.now,
         };
@@ -279,6 +284,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             logs: &self.logs,
             now: self.now,
         };

@@ -7,6 +7,7 @@ mod html;
 mod joins;
 pub mod json;
 mod junit;
+mod lead;
 mod markup;
 mod prometheus;
 mod record;
@@ -95,6 +96,12 @@ impl<'a> Report<'a> {
     /// The finding that decided the verdict.
     fn deciding(&self) -> Option<&'a Finding> {
         let rule = self.summary.verdict.rule?;
+        self.summary.findings.iter().find(|finding| finding.rule.name == rule)
+    }
+
+    /// The finding that tells what made the job fail.
+    fn failing(&self) -> Option<&'a Finding> {
+        let rule = self.summary.verdict.failure.as_ref()?.rule;
         self.summary.findings.iter().find(|finding| finding.rule.name == rule)
     }
 

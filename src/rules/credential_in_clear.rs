@@ -25,7 +25,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS for the token service, and revoke what was shown.
-    "credential-in-clear" Error since "0.1.0"
+    "credential-in-clear" Error Leak since "0.1.0"
 }
 
 /// How many hops are told apart; a run has few.

@@ -2,6 +2,7 @@
 //! nothing. Time is capture time.
 
 mod aggregate;
+mod cause;
 mod climb;
 mod completeness;
 mod finding;
@@ -10,15 +11,16 @@ mod judge;
 mod quote;
 mod rule;
 mod sight;
+mod unjudged;
 mod verdict;
 mod watch;
 
 pub use completeness::Completeness;
-pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
+pub use finding::{Confidence, Evidence, Failed, Finding, Fix, Outcome, Severity, Step, Unjudged, Verdict};
 pub use gaps::{FlowGaps, Gaps};
 pub use judge::{Judge, Judgement, Selection};
-pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use rule::{Role, Rule};
+pub use watch::{Context, Findings, Joined, Regular, ShutFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -38,6 +40,7 @@ rules! {
     copy_refused_by_client
     write_refused_by_client
     request_refused_by_client
+    calls_failed
     sse_refused_by_store
     sse_c_key_in_clear
     session_token_in_clear

@@ -21,7 +21,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop. `AES256` alone discloses little and is a known way around `copy-refused-by-client`.
-    "sse-header-in-clear" Warning since "0.1.0"
+    "sse-header-in-clear" Warning Exposure since "0.1.0"
 }
 
 #[derive(Default)]
