@@ -34,6 +34,8 @@ pub struct Limits {
     pub interim_max: usize,
     /// IP datagrams being reassembled from fragments.
     pub datagrams_max: usize,
+    /// Bytes held of the fragments of all those datagrams.
+    pub fragment_bytes_max: usize,
     /// Headers of one packet that wrap another (tunnels, tags, extension headers).
     pub nesting_max: usize,
     /// Hash bodies with SHA-256.
@@ -77,6 +79,7 @@ impl Default for Limits {
             pipelined_max: 1024,
             interim_max: 16,
             datagrams_max: 256,
+            fragment_bytes_max: 4 << 20,
             nesting_max: 8,
             hash_bodies: false,
             verify_records: false,
