@@ -240,6 +240,7 @@ pub(super) fn add(content: &[u8], reader: &mut Reader, message: &mut Message<'_>
 
 impl Message<'_> {
     /// The message ended; gives the bytes that its body holds.
+    #[inline]
     pub(super) fn finish(self, complete: bool, digest: Option<Box<Digest>>) -> usize {
         self.body.complete = complete;
         if complete {

@@ -18,6 +18,12 @@ use crate::model::{
 /// An HTTP/1 connection as seen by a third party. It takes what each side sent, in order, and gives exchanges in the order of
 /// their requests. It needs no input beyond the two streams, never fails, and holds bodies only where they are kept.
 ///
+/// The order of calls: [`new`](Self::new), and [`observed`](Self::observed) where somebody watches; then for each side its bytes
+/// by `handle_data` (or `handle_skip` as far as [`skippable`](Self::skippable) allows, or `handle_gap`), in the order of its
+/// stream, and `handle_close` once; after any of them [`poll`](Self::poll) and [`poll_loss`](Self::poll_loss) until they give
+/// `None`. [`state`](Self::state) holds as of the last byte given. Who forwards bytes gives them before forwarding them, so that
+/// a request is known before its response can come.
+///
 /// Octets of the server are expected after those of the client that they answer. Where that does not hold after a loss,
 /// pairing goes by the evidence at hand: gaps, times of capture, and whether this client pipelines.
 pub struct Connection {
@@ -154,6 +160,7 @@ impl Connection {
 
     /// How many of the next octets of this side need not be given: they are content of a body that is neither kept nor
     /// hashed, or nothing that is decoded.
+    #[inline]
     pub fn skippable(&self, from: Side) -> u64 {
         let reader = self.reader(from);
         let wanted = reader.keep_left > 0 || reader.digest.is_some() || self.watches_body(from);
@@ -369,6 +376,7 @@ impl Connection {
     }
 
     /// The reader of a side, the exchange whose message it is reading, and who watches.
+    #[inline]
     fn split(&mut self, from: Side) -> (&mut Reader, Option<&mut Pending>, Watcher<'_>) {
         let reader = match from {
             Side::Client => &mut self.client,
