@@ -537,6 +537,10 @@ mod tests {
             let truth: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
             for told in truth["calls"].as_array().unwrap() {
                 let text = |name: &str| told[name].as_str().unwrap_or_default();
+                if text("operation").starts_with("Assume") {
+                    // A call for a token is named in its body, which the store's trace does not hold.
+                    continue;
+                }
                 let mut headers = vec![DATE, ("Host", text("host"))];
                 if text("operation") == "CopyObject" {
                     headers.push(("x-amz-copy-source", "/b/k"));
