@@ -13,7 +13,8 @@ use crate::rules::{Evidence, Finding, Severity};
 pub(super) fn list(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let report = screen.report;
     let leading: Vec<*const Finding> = leading(report).into_iter().map(std::ptr::from_ref).collect();
-    let others: Vec<&Finding> = report.summary.findings.iter().filter(|one| !leading.contains(&std::ptr::from_ref(*one))).collect();
+    let others: Vec<&Finding> =
+        report.summary.findings.iter().filter(|one| !leading.contains(&std::ptr::from_ref(*one))).collect();
     if others.is_empty() {
         return Ok(());
     }

@@ -44,7 +44,8 @@ fn leads<'a>(report: &Report<'a>) -> Vec<Lead<'a>> {
     let mut leads: Vec<Lead<'a>> = Vec::new();
     if let Some(failing) = report.failing() {
         if deciding.is_none_or(|deciding| deciding.rule.name != failing.rule.name) {
-            leads.push(of_finding(failing, if failing.rule.role == Role::Refusal { "REFUSED BEFORE THE WIRE" } else { "FAILED" }));
+            leads
+                .push(of_finding(failing, if failing.rule.role == Role::Refusal { "REFUSED BEFORE THE WIRE" } else { "FAILED" }));
         }
     } else if verdict.unjudged.is_none()
         && let Some(worst) = report.summary.findings.first().filter(|worst| worst.severity > Severity::Note)
@@ -113,7 +114,8 @@ fn statement(screen: &mut Screen<'_, '_>, lead: &Lead<'_>) -> io::Result<()> {
         let fits = |text: &str| wrap(&format!("{head} {text}"), WIDTH - 2).len() <= MESSAGE_LINES_MAX;
         sentences(&message, fits).to_owned()
     };
-    let places = lead.finding.map(|finding| screen.places(&finding.evidence, finding.count, 6)).filter(|places| !places.is_empty());
+    let places =
+        lead.finding.map(|finding| screen.places(&finding.evidence, finding.count, 6)).filter(|places| !places.is_empty());
     let places = places.map(|places| format!(" [{places}]")).unwrap_or_default();
     for (at, line) in wrap(&format!("{head} {text}{places}"), WIDTH - 2).iter().enumerate() {
         match line.strip_prefix(lead.label.as_str()) {

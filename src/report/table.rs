@@ -153,7 +153,8 @@ fn connections(view: &Completeness) -> String {
 /// `1 TLS connection (no-secret: 1)`
 fn undecrypted(view: &Completeness) -> Option<String> {
     let all: u64 = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
-    let reasons: Vec<String> = view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
+    let reasons: Vec<String> =
+        view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
     (all > 0).then(|| format!("{} ({})", counted(all, "TLS connection"), reasons.join(", ")))
 }
 

@@ -68,7 +68,8 @@ fn by_finding(cause: &Finding) -> Explained {
 /// Why anything is readable at all.
 fn by_hop(hop: HopId, view: &View<'_>) -> String {
     let servers = view.hops.hop(hop).map(|hop| hop.servers.iter().take(2).map(ToString::to_string).collect::<Vec<_>>());
-    let server = servers.filter(|servers| !servers.is_empty()).map(|servers| format!(" ({})", servers.join(", "))).unwrap_or_default();
+    let server =
+        servers.filter(|servers| !servers.is_empty()).map(|servers| format!(" ({})", servers.join(", "))).unwrap_or_default();
     let behind = match view.upstream_in_tls(hop) {
         Some(next) => format!(" The proxy re-encrypts to the store ({}), so the store cannot detect this", view.hop_name(next)),
         None => String::new(),

@@ -12,6 +12,7 @@ pub(super) fn reason(findings: &[Finding], view: &View<'_>) -> Unjudged {
     told_by_finding(findings)
         .or_else(|| nothing_captured(view))
         .or_else(|| cut_short(view))
+        .or_else(|| unseen_client_hop(view))
         .or_else(|| no_client_request(view))
         .or_else(|| not_decrypted(view))
         .or_else(|| not_s3(view))
@@ -94,8 +95,7 @@ fn no_client_request(view: &View<'_>) -> Option<Unjudged> {
     if seen.exchanges > 0 || regular.is_empty() || view.hops.hops().iter().any(|hop| hop.transport != HopTransport::Tls) {
         return None;
     }
-    let others: Vec<String> =
-        view.regular.iter().filter(|one| !one.is_regular()).map(|one| one.client.to_string()).collect();
+    let others: Vec<String> = view.regular.iter().filter(|one| !one.is_regular()).map(|one| one.client.to_string()).collect();
     let rest = match others.as_slice() {
         [] => String::new(),
         others => format!("; what {} sent was not decrypted", list(others)),
@@ -139,8 +139,12 @@ fn not_decrypted(view: &View<'_>) -> Option<Unjudged> {
 /// What to do about TLS that was not decrypted, by its reason.
 fn step_for(reason: &str) -> &'static str {
     match reason {
-        "no-secret" => "give the TLS key log of the client, the proxy or the store with --keylog FILE (SSLKEYLOGFILE), recorded in the same run as the capture",
-        "handshake-not-captured" => "start the capture before the connections are opened (restart the client or the proxy), with the key log of one end",
+        "no-secret" => {
+            "give the TLS key log of the client, the proxy or the store with --keylog FILE (SSLKEYLOGFILE), recorded in the same run as the capture"
+        }
+        "handshake-not-captured" => {
+            "start the capture before the connections are opened (restart the client or the proxy), with the key log of one end"
+        }
         "wrong-secret" => "give the key log of the same run as the capture: the secrets given belong to other connections",
         "packet-missing" => "capture again with a larger buffer (tcpdump -B), so that no packet is lost",
         _ => "capture nearer the client, or put hopwire proxy in the path: this kind of TLS cannot be decrypted",

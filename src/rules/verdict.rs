@@ -44,7 +44,8 @@ fn deciding(findings: &[Finding], role: Role) -> Option<&Finding> {
 
 /// What made the job fail: a refusal or failed calls, whichever is worse and surer; of equals the refusal, which no response shows.
 fn failing(findings: &[Finding]) -> Option<&Finding> {
-    let is_failing = |finding: &&Finding| matches!(finding.rule.role, Role::Refusal | Role::Failure) && finding.severity > Severity::Note;
+    let is_failing =
+        |finding: &&Finding| matches!(finding.rule.role, Role::Refusal | Role::Failure) && finding.severity > Severity::Note;
     let weight = |finding: &Finding| {
         let is_likely = finding.confidence >= Confidence::Likely;
         (finding.severity, is_likely, finding.rule.role == Role::Refusal, finding.count, finding.confidence)
@@ -71,7 +72,10 @@ fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], view: &Vie
             format!("A secret was sent in plaintext{more}. {}", finding.message)
         }
         _ if is_partial(view) => {
-            format!("No secret was seen in plaintext, but the capture has gaps, and other things were readable. {}", finding.message)
+            format!(
+                "No secret was seen in plaintext, but the capture has gaps, and other things were readable. {}",
+                finding.message
+            )
         }
         _ => format!("No secret was sent in plaintext, but other things were readable. {}", finding.message),
     }
@@ -92,7 +96,15 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     if let Some(unjudged) = unjudged {
         let message = format!("Nothing was judged: {}.", unjudged.cause.trim_end_matches('.'));
         let outcome = Outcome::NotJudged;
-        return Verdict { outcome, confidence: None, message, rule: None, failure: None, unjudged: Some(unjudged), left_out: Vec::new() };
+        return Verdict {
+            outcome,
+            confidence: None,
+            message,
+            rule: None,
+            failure: None,
+            unjudged: Some(unjudged),
+            left_out: Vec::new(),
+        };
     }
     let undecrypted: Vec<String> = hops.iter().filter(|hop| hop.shut_flows > 0).map(|hop| hop.name.clone()).collect();
     let is_all_tls = |hop: &Hop| hop.transport == HopTransport::Tls;
@@ -104,7 +116,9 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     let judged = counted(calls, "S3 call was", "S3 calls were");
     let message = if is_partial(view) {
         confidence = Confidence::Possible;
-        format!("{judged} judged, and nothing was seen in plaintext that should not be. Parts of the capture are missing.{how}{unseen}")
+        format!(
+            "{judged} judged, and nothing was seen in plaintext that should not be. Parts of the capture are missing.{how}{unseen}"
+        )
     } else {
         format!("{judged} judged, and nothing was sent in plaintext that should not be.{how}{unseen}")
     };

@@ -37,7 +37,10 @@ const CODES: &[(&[&str], Advice)] = &[
     ),
     (
         &["InvalidAccessKeyId"],
-        advice("the store does not know this access key", "set an access key that exists in this store, and check that the endpoint is the right store"),
+        advice(
+            "the store does not know this access key",
+            "set an access key that exists in this store, and check that the endpoint is the right store",
+        ),
     ),
     (
         &["AccessDenied", "AllAccessDisabled", "AccountProblem"],
@@ -57,10 +60,16 @@ const CODES: &[(&[&str], Advice)] = &[
         &["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"],
         advice("the session token is not valid any more, or is not this store's", "get new temporary credentials"),
     ),
-    (&["NoSuchBucket"], advice("the bucket does not exist at this endpoint", "check the bucket name and the endpoint, or create the bucket")),
+    (
+        &["NoSuchBucket"],
+        advice("the bucket does not exist at this endpoint", "check the bucket name and the endpoint, or create the bucket"),
+    ),
     (
         &["NoSuchKey"],
-        advice("the objects do not exist at this endpoint", "check the keys, and whether the path was changed between client and store"),
+        advice(
+            "the objects do not exist at this endpoint",
+            "check the keys, and whether the path was changed between client and store",
+        ),
     ),
     (&["NoSuchUpload"], advice("the multipart upload was completed or aborted before", "start the upload again")),
     (
@@ -76,21 +85,36 @@ const CODES: &[(&[&str], Advice)] = &[
     ),
     (
         &["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "ChecksumMismatch"],
-        advice("the body that reached the store is not the body that the client computed its checksum of", "look for a proxy that changes bodies"),
+        advice(
+            "the body that reached the store is not the body that the client computed its checksum of",
+            "look for a proxy that changes bodies",
+        ),
     ),
     (
         &["SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests", "RequestLimitExceeded", "ServerBusy", "Throttling"],
-        advice("the store limits the rate of requests", "use fewer connections or longer waits between retries, or raise the store's limit"),
+        advice(
+            "the store limits the rate of requests",
+            "use fewer connections or longer waits between retries, or raise the store's limit",
+        ),
     ),
     (&["EntityTooLarge"], advice("the object is larger than the store accepts in one request", "use a multipart upload")),
-    (&["EntityTooSmall"], advice("a part other than the last is smaller than the store's minimum", "use parts of at least 5 MiB")),
+    (
+        &["EntityTooSmall"],
+        advice("a part other than the last is smaller than the store's minimum", "use parts of at least 5 MiB"),
+    ),
     (
         &["NotImplemented"],
-        advice("the store does not implement this request or one of its headers", "use an operation that the store supports, or update the store"),
+        advice(
+            "the store does not implement this request or one of its headers",
+            "use an operation that the store supports, or update the store",
+        ),
     ),
     (
         &["MethodNotAllowed"],
-        advice("the store does not allow this operation here", "check the path: an operation on a bucket may have reached an object or the root"),
+        advice(
+            "the store does not allow this operation here",
+            "check the path: an operation on a bucket may have reached an object or the root",
+        ),
     ),
     (
         &["XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"],
@@ -98,7 +122,10 @@ const CODES: &[(&[&str], Advice)] = &[
     ),
     (
         &["KMSNotConfigured", "KMS.NotFoundException", "KMS.DisabledException", "XMinioKMSNotConfigured"],
-        advice("the store cannot use the KMS key that the request asks for", "configure the key in the store's KMS, or do not ask for SSE-KMS"),
+        advice(
+            "the store cannot use the KMS key that the request asks for",
+            "configure the key in the store's KMS, or do not ask for SSE-KMS",
+        ),
     ),
 ];
 
@@ -110,7 +137,10 @@ const STATUSES: &[(&[u16], Advice)] = &[
             "repeat one request with GET: its response has a body with the code",
         ),
     ),
-    (&[429, 503], advice("the store limits the rate of requests or is not ready", "use fewer connections, and look at the store's health")),
+    (
+        &[429, 503],
+        advice("the store limits the rate of requests or is not ready", "use fewer connections, and look at the store's health"),
+    ),
     (&[500, 502, 504], advice("the store failed inside", "look at the store's log at this time")),
 ];
 
@@ -123,14 +153,29 @@ const PROXY: &[(&[u16], Advice)] = &[
         ),
     ),
     (&[400], advice("the proxy does not accept the form of the request", "look at the proxy's error log at this time")),
-    (&[401, 403, 405, 407], advice("the proxy does not allow the request", "change the proxy's access rules, or give it the credentials that it asks for")),
+    (
+        &[401, 403, 405, 407],
+        advice(
+            "the proxy does not allow the request",
+            "change the proxy's access rules, or give it the credentials that it asks for",
+        ),
+    ),
     (&[404], advice("the proxy has no route for this host or path", "check the host name, the path and the proxy's routes")),
     (&[408], advice("the proxy waited too long for the request", "raise the proxy's time limit for reading requests")),
     (&[429], advice("the proxy limits the rate of requests", "use fewer connections, or raise the proxy's limit")),
     (&[431, 414], advice("the head of the request is larger than the proxy accepts", "raise the proxy's limit for header size")),
-    (&[502], advice("the proxy could not get a response from the store", "check that the store runs, and the address and protocol that the proxy uses for it")),
+    (
+        &[502],
+        advice(
+            "the proxy could not get a response from the store",
+            "check that the store runs, and the address and protocol that the proxy uses for it",
+        ),
+    ),
     (&[503], advice("the proxy has no store that it holds to be up", "check that the store runs, and the proxy's health check")),
-    (&[504], advice("the store did not respond to the proxy in time", "look at the store's load, and raise the proxy's time limit")),
+    (
+        &[504],
+        advice("the store did not respond to the proxy in time", "look at the store's load, and raise the proxy's time limit"),
+    ),
 ];
 
 #[cfg(test)]
