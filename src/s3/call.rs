@@ -321,6 +321,7 @@ mod tests {
             request,
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
+            ending: None,
             anomalies: Vec::new(),
         }
     }
@@ -537,6 +538,10 @@ mod tests {
             let truth: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
             for told in truth["calls"].as_array().unwrap() {
                 let text = |name: &str| told[name].as_str().unwrap_or_default();
+                // The name of an STS call is in its form, which the store's account does not hold.
+                if text("operation").starts_with("AssumeRole") {
+                    continue;
+                }
                 let mut headers = vec![DATE, ("Host", text("host"))];
                 if text("operation") == "CopyObject" {
                     headers.push(("x-amz-copy-source", "/b/k"));
