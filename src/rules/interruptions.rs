@@ -314,8 +314,8 @@ pub(super) fn span_text(spans: impl Iterator<Item = Duration> + Clone) -> Option
 pub(super) fn duration_text(span: Duration) -> String {
     match span.as_millis() {
         0 => "less than 1 ms".to_owned(),
-        millis @ ..1000 => format!("{millis} ms"),
-        ..120_000 => format!("{:.1} s", span.as_secs_f64()),
+        millis @ 1..1000 => format!("{millis} ms"),
+        1000..120_000 => format!("{:.1} s", span.as_secs_f64()),
         _ => format!("{:.0} min", span.as_secs_f64() / 60.0),
     }
 }
