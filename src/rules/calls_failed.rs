@@ -1,11 +1,10 @@
 //! Clients most of whose calls failed: why a job did not work, before all else.
 
-use std::hash::{BuildHasher as _, Hasher as _};
-
 use crate::hops::{ClientId, HopId};
 use crate::model::{Outcome, Side};
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list, quote_text};
+use crate::rules::same_call::same_call_key;
 use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Confidence, Context, Finding, Findings, Joined, View, Watch, rule};
 use crate::s3::{Call, Operation, Origin};
@@ -138,7 +137,7 @@ impl Tally {
             return;
         };
         entry.add(call);
-        let target = target_of(call);
+        let target = same_call_key(call, call.exchange.endpoints.client.ip);
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.target == target && pending.answer == answer) {
             pending.count += 1;
         } else if self.pending.len() < PENDING_MAX {
@@ -151,7 +150,7 @@ impl Tally {
         if self.pending.is_empty() {
             return;
         }
-        let target = target_of(call);
+        let target = same_call_key(call, call.exchange.endpoints.client.ip);
         let Self { pending, answers, .. } = self;
         pending.retain(|failed| {
             if failed.target != target {
@@ -338,15 +337,4 @@ impl State {
 /// Codes are short; what is not is cut.
 fn shorten(code: &str) -> String {
     code.chars().take(128).collect()
-}
-
-/// The same request, whatever the attempt: presigned targets differ from try to try and are taken by path.
-fn target_of(call: &Call<'_>) -> u64 {
-    let request = &call.exchange.request;
-    let target = request.target();
-    let end = if call.query.mentions_signature() { memchr::memchr(b'?', target).unwrap_or(target.len()) } else { target.len() };
-    let mut hasher = foldhash::quality::FixedState::with_seed(6).build_hasher();
-    hasher.write(request.method());
-    hasher.write(target.get(..end).unwrap_or(target));
-    hasher.finish()
 }

@@ -68,6 +68,8 @@ pub struct Finding {
     pub message: String,
     /// Why it happened, as part of a sentence after "Cause:"; `None` where the message says it, or where it is not known.
     pub cause: Option<String>,
+    /// How many of the calls worked when they were tried again: where all did, nothing failed for it.
+    pub recovered: u64,
     /// How many calls were refused for it, and with which status, where it makes calls fail.
     pub refused: Option<(u16, u64)>,
     /// What it is about: `client`, `bucket`, `key`, … without secrets; wire text is escaped.
@@ -183,7 +185,21 @@ impl Finding {
     pub(super) fn new(rule: &'static Rule, confidence: Confidence, hop: Option<HopId>, count: u64, message: String) -> Self {
         let (subject, chain, evidence, fixes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let severity = rule.severity;
-        Self { rule, severity, confidence, hop, count, message, cause: None, refused: None, subject, chain, evidence, fixes }
+        Self {
+            rule,
+            severity,
+            confidence,
+            hop,
+            count,
+            message,
+            cause: None,
+            recovered: 0,
+            refused: None,
+            subject,
+            chain,
+            evidence,
+            fixes,
+        }
     }
 
     /// With another severity than the rule's own.

@@ -4,7 +4,7 @@ use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::cause::explain;
 use crate::rules::verdict::verdict;
-use crate::rules::{Context, Finding, Findings, Joined, Rule, Verdict, View, Watch, all};
+use crate::rules::{Context, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
 /// Which findings are wanted. The verdict rests on them alone, and names the rules that were left out.
@@ -49,6 +49,20 @@ impl Judge {
     pub fn handle_join(&mut self, joined: &Joined<'_>) {
         for watch in &mut self.watches {
             watch.handle_join(joined, &mut self.findings);
+        }
+    }
+
+    /// Reports a further attempt of a proxy to the rules.
+    pub fn handle_resend(&mut self, joined: &Joined<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_resend(joined);
+        }
+    }
+
+    /// Reports an interrupted call to the rules.
+    pub fn handle_interrupted(&mut self, call: &Interrupted, view: &View<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_interrupted(call, view, &mut self.findings);
         }
     }
 

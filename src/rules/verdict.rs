@@ -44,8 +44,10 @@ fn deciding(findings: &[Finding], role: Role) -> Option<&Finding> {
 
 /// What made the job fail: a refusal or failed calls, whichever is worse and surer; of equals the refusal, which no response shows.
 fn failing(findings: &[Finding]) -> Option<&Finding> {
-    let is_failing =
-        |finding: &&Finding| matches!(finding.rule.role, Role::Refusal | Role::Failure) && finding.severity > Severity::Note;
+    let is_failing = |finding: &&Finding| {
+        let is_lasting = finding.severity > Severity::Note && finding.recovered < finding.count.max(1);
+        matches!(finding.rule.role, Role::Refusal | Role::Failure) && is_lasting
+    };
     let weight = |finding: &Finding| {
         let is_likely = finding.confidence >= Confidence::Likely;
         (finding.severity, is_likely, finding.rule.role == Role::Refusal, finding.count, finding.confidence)

@@ -344,6 +344,7 @@ mod tests {
             request,
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
+            ending: None,
             anomalies: Vec::new(),
         }
     }
