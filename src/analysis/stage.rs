@@ -150,6 +150,7 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            undecoded: &flows.undecoded,
             logs: &logs,
             now,
         };
@@ -256,6 +257,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
         };
@@ -266,7 +268,12 @@ impl Stage {
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
-        let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let undecoded = self.topology.count_undecoded_flow(closed);
+        if let Some(hop) = undecoded {
+            self.flows.add_undecoded(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
@@ -279,6 +286,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
         };

@@ -17,7 +17,7 @@ use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_r
 use crate::decode::tls::KeyLog;
 use crate::model::Secret;
 use crate::report::{Format, Recorder, Report, Style, render};
-use crate::rules::{Completeness, Outcome};
+use crate::rules::{Completeness, Outcome, Unseen};
 use crate::s3::client_log::ClientLog;
 use crate::session::redact::Redactor;
 
@@ -277,14 +277,8 @@ fn why_not_judged(view: &Completeness) -> (String, &'static str) {
 }
 
 fn lost(view: &Completeness) -> Option<String> {
-    let shut = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
-    let all = [
-        (view.packets_dropped, "packets dropped while capturing"),
-        (view.packets_truncated, "packets cut short"),
-        (view.stream_bytes_missing, "octets missing in streams"),
-        (view.flows_without_start, "connections that began before the capture"),
-        (shut, "TLS connections that stayed shut"),
-    ];
-    let lost: Vec<_> = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    // What a peer cut short is no loss of the capture.
+    let is_lost = |kind| kind != Unseen::ExchangesIncomplete;
+    let lost = view.unseen.texts_of(is_lost, |count| count.to_string(), |bytes| format!("{bytes} bytes"));
     (!lost.is_empty()).then(|| lost.join(", "))
 }

@@ -9,8 +9,10 @@ use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{Input, Kind, ReadAt, sniff};
 use crate::cli::failure::{Failure, say};
 use crate::model::{
-    Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
+    Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, LossReason, SealedExchange, SealedPartner,
+    Timestamp,
 };
+use crate::rules::Unseen;
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -201,6 +203,9 @@ impl Session {
             closed.first.frame = Frame::new(file, closed.first.frame.number());
             closed.last.frame = Frame::new(file, closed.last.frame.number());
             closed.first_gap = closed.first_gap.map(|frame| Frame::new(file, frame.number()));
+            for undecoded in &mut closed.undecoded {
+                undecoded.first = Frame::new(file, undecoded.first.number());
+            }
         }
         closed
     }
@@ -251,12 +256,23 @@ fn earliest(sessions: &mut [Session]) -> Option<(usize, &mut Session)> {
 
 fn counts(sessions: &[Session]) -> Counts {
     let sum = |count: fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.totals)).sum();
-    Counts {
+    let mut counts = Counts {
         packets: sum(|totals| totals.packets),
         packets_truncated: sum(|totals| totals.packets_truncated),
         packets_undecodable: sum(|totals| totals.packets_undecodable),
         packets_dropped: sum(|totals| totals.packets_dropped),
+        ..Counts::default()
+    };
+    for unseen in sessions.iter().flat_map(|session| &session.totals.unseen) {
+        if let Some(reason) = LossReason::OF_PACKETS.into_iter().find(|reason| reason.label() == unseen.reason) {
+            counts.losses.add(reason, unseen.count);
+        }
+        if unseen.reason == Unseen::FileBytes.label() {
+            counts.file_places_unread += unseen.count;
+            counts.file_bytes_unread += unseen.bytes;
+        }
     }
+    counts
 }
 
 fn open_one(name: &str) -> Result<(Kind, Input), Failure> {

@@ -65,6 +65,7 @@ impl Walk {
             Dissected::Segment(segment) => Seen::Segment(segment, self.directions.place(&segment)),
             Dissected::Fragment(fragment) => self.handle_fragment(fragment, packet),
             Dissected::NotTcp => Seen::Other,
+            Dissected::Lost(reason) if reason.is_encrypted() => Seen::Other,
             Dissected::Lost(_) => Seen::Unknown,
         }
     }

@@ -72,7 +72,7 @@ impl Default for Limits {
             linger: Duration::from_secs(2),
             idle: Duration::from_secs(3600),
             head_bytes_max: 256 << 10,
-            headers_max: 256,
+            headers_max: 4096,
             body_kept_bytes_max: 64 << 10,
             pipelined_max: 1024,
             interim_max: 16,

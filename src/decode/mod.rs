@@ -15,6 +15,7 @@ pub mod segment;
 mod slab;
 mod stream;
 pub mod tls;
+mod tunnels;
 mod wireless;
 
 pub use decoder::Decoder;

@@ -81,7 +81,7 @@ impl Job {
                 Dissected::Segment(segment) => place(segment),
                 Dissected::Fragment(fragment) => self.fragments.push((index, fragment)),
                 Dissected::NotTcp => {}
-                Dissected::Lost(_) => self.counts.packets_undecodable += 1,
+                Dissected::Lost(reason) => self.counts.losses.add(reason, 1),
             }
         }
         (self.counts.packets, self.counts.packets_truncated) = (self.batch.len() as u64, truncated);

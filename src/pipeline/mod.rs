@@ -13,7 +13,7 @@ use std::thread;
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{CaptureError, PacketSource, SourceSummary};
 use crate::decode::{Flows, Limits};
-use crate::model::{Event, FlowId, Secret, Timestamp};
+use crate::model::{Event, FlowId, LossReason, Secret, Timestamp};
 use crate::pipeline::job::SHARDS;
 use crate::pipeline::schedule::Schedule;
 
@@ -67,9 +67,14 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
         schedule.work();
     });
     let (failure, last_ordinal, fragments) = schedule.into_end();
-    let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
     let sources = source.sources();
-    judge.counts.packets_undecodable += fragments;
+    let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
+    judge.counts.losses.add(LossReason::Fragment, fragments);
+    judge.counts.packets_undecodable = judge.counts.losses.undecodable();
+    for (places, bytes) in sources.iter().map(SourceSummary::unread) {
+        judge.counts.file_places_unread += places;
+        judge.counts.file_bytes_unread += bytes;
+    }
     judge.counts.packets_dropped = sources.iter().filter_map(SourceSummary::dropped).sum();
     judge.analysis.handle_counts(&judge.counts);
     judge.end_flows(&shards, last_ordinal.saturating_add(1));

@@ -133,7 +133,8 @@ impl<'a, 'j> Schedule<'a, 'j> {
         }
         judge.counts.packets += job.counts.packets;
         judge.counts.packets_truncated += job.counts.packets_truncated;
-        judge.counts.packets_undecodable += job.counts.packets_undecodable;
+        judge.counts.losses.add_all(&job.counts.losses);
+        judge.counts.packets_undecodable = judge.counts.losses.undecodable();
         let counts = judge.counts;
         judge.analysis.handle_counts(&counts);
         for share in &job.shares {

@@ -10,6 +10,7 @@ mod judge;
 mod quote;
 mod rule;
 mod sight;
+mod unseen;
 mod verdict;
 mod watch;
 
@@ -18,7 +19,8 @@ pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, V
 pub use gaps::{FlowGaps, Gaps};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use unseen::{Account, Effect, Unseen};
+pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -49,6 +51,7 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    undecoded_in_clear
     header_changed_between_hops
     unfinished_multipart_upload
     retry_storm
