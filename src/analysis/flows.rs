@@ -29,9 +29,8 @@ impl Flows {
         total.unseen.raise(Unseen::PacketsDropped, counts.packets_dropped, 0);
         total.unseen.raise(Unseen::PacketsTruncated, counts.packets_truncated, 0);
         total.unseen.raise(Unseen::FileBytes, counts.file_places_unread, counts.file_bytes_unread);
-        for (reason, packets) in counts.losses.iter().filter(|(reason, _)| *reason != LossReason::Truncated) {
-            total.unseen.raise(Unseen::of_loss(reason), packets, 0);
-        }
+        total.unseen.raise(Unseen::Quic, counts.packets_quic, 0);
+        total.unseen.raise(Unseen::EncryptedPackets, counts.packets_encrypted, 0);
     }
 
     pub(super) const fn handle_open(&mut self) {

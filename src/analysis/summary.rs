@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::hops::{Hop, HopId};
-use crate::model::{Frame, LossReason, PacketLosses, Timestamp, TlsVersion};
+use crate::model::{Frame, LossReason, Timestamp, TlsVersion};
 use crate::rules::{Completeness, Finding, Verdict};
 
 /// Everything a report says beside the exchanges themselves. Field names as in the report format.
@@ -42,8 +42,10 @@ pub struct Counts {
     pub packets_undecodable: u64,
     /// Packets that the capturing program reports as dropped.
     pub packets_dropped: u64,
-    /// Packets that were not decoded, by reason.
-    pub losses: PacketLosses,
+    /// QUIC packets.
+    pub packets_quic: u64,
+    /// Packets of other encrypted protocols.
+    pub packets_encrypted: u64,
     /// Places of files that could not be read.
     pub file_places_unread: u64,
     /// The bytes at those places.

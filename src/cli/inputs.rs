@@ -9,8 +9,7 @@ use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{Input, Kind, ReadAt, sniff};
 use crate::cli::failure::{Failure, say};
 use crate::model::{
-    Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, LossReason, SealedExchange, SealedPartner,
-    Timestamp,
+    Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
 };
 use crate::rules::Unseen;
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
@@ -264,12 +263,15 @@ fn counts(sessions: &[Session]) -> Counts {
         ..Counts::default()
     };
     for unseen in sessions.iter().flat_map(|session| &session.totals.unseen) {
-        if let Some(reason) = LossReason::OF_PACKETS.into_iter().find(|reason| reason.label() == unseen.reason) {
-            counts.losses.add(reason, unseen.count);
-        }
-        if unseen.reason == Unseen::FileBytes.label() {
-            counts.file_places_unread += unseen.count;
-            counts.file_bytes_unread += unseen.bytes;
+        // All else is in the lines of connections and losses.
+        match Unseen::ALL.iter().find(|kind| kind.label() == unseen.reason) {
+            Some(Unseen::Quic) => counts.packets_quic += unseen.count,
+            Some(Unseen::EncryptedPackets) => counts.packets_encrypted += unseen.count,
+            Some(Unseen::FileBytes) => {
+                counts.file_places_unread += unseen.count;
+                counts.file_bytes_unread += unseen.bytes;
+            }
+            _ => {}
         }
     }
     counts

@@ -3,6 +3,7 @@
 mod content;
 mod deadlines;
 mod decoder;
+pub mod dissector;
 mod ends;
 mod flow;
 mod flows;
@@ -12,6 +13,7 @@ mod limits;
 mod link;
 mod recent;
 pub mod segment;
+pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
@@ -19,5 +21,6 @@ mod tunnels;
 mod wireless;
 
 pub use decoder::Decoder;
+pub use dissector::Dissector;
 pub use flows::{Flows, Incoming};
 pub use limits::Limits;

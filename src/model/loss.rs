@@ -58,49 +58,9 @@ reasons! {
 }
 
 impl LossReason {
-    /// The reasons for which a packet is not decoded, in the order of [`PacketLosses`].
-    pub const OF_PACKETS: [Self; 7] =
-        [Self::LinkType, Self::Malformed, Self::Fragment, Self::Truncated, Self::Encapsulation, Self::Quic, Self::Encrypted];
-
     /// Whether what was lost is encrypted, so that nobody on the path can read it.
     pub const fn is_encrypted(self) -> bool {
         matches!(self, Self::TlsShut | Self::Quic | Self::Encrypted)
-    }
-}
-
-/// Packets that were not decoded, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PacketLosses([u64; LossReason::OF_PACKETS.len()]);
-
-impl PacketLosses {
-    /// Counts packets; a reason that is not one of packets counts nowhere.
-    pub fn add(&mut self, reason: LossReason, packets: u64) {
-        let known = LossReason::OF_PACKETS.iter().position(|one| *one == reason);
-        if let Some(count) = known.and_then(|at| self.0.get_mut(at)) {
-            *count = count.saturating_add(packets);
-        }
-    }
-
-    /// Adds the counts of others.
-    pub fn add_all(&mut self, others: &Self) {
-        others.iter().for_each(|(reason, packets)| self.add(reason, packets));
-    }
-
-    /// The greater of both counts, reason by reason.
-    #[must_use]
-    pub fn max(mut self, others: &Self) -> Self {
-        self.0.iter_mut().zip(others.0).for_each(|(count, other)| *count = (*count).max(other));
-        self
-    }
-
-    /// How many packets were lost for each reason.
-    pub fn iter(&self) -> impl Iterator<Item = (LossReason, u64)> + '_ {
-        LossReason::OF_PACKETS.into_iter().zip(self.0)
-    }
-
-    /// Packets that could not be decoded although nothing of them is encrypted.
-    pub fn undecodable(&self) -> u64 {
-        self.iter().filter(|(reason, _)| !reason.is_encrypted()).map(|(_, packets)| packets).sum()
     }
 }
 

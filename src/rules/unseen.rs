@@ -58,13 +58,15 @@ unseen! {
     /// Packets whose headers do not parse.
     Malformed Plaintext "malformed" "packet with headers that cannot be read" "packets with headers that cannot be read",
     /// IP fragments whose datagram never became whole.
-    Fragment Plaintext "fragment" "IP fragment without its rest" "IP fragments without their rest",
+    Fragment Plaintext "fragment" "IP datagram of which fragments are missing" "IP datagrams of which fragments are missing",
     /// Packets inside a tunnel that is not decoded.
     Encapsulation Plaintext "encapsulation" "packet in a tunnel that is not decoded" "packets in a tunnel that is not decoded",
     /// QUIC.
     Quic Encrypted "quic" "QUIC packet (not decoded)" "QUIC packets (not decoded)",
-    /// Packets and connections of other encrypted protocols.
-    EncryptedOther Encrypted "encrypted-other" "packet or connection of another encrypted protocol" "packets or connections of other encrypted protocols",
+    /// Packets of other encrypted protocols, such as ESP and WireGuard.
+    EncryptedPackets Encrypted "encrypted-packets" "packet of another encrypted protocol" "packets of other encrypted protocols",
+    /// Connections of other encrypted protocols, such as SSH.
+    EncryptedFlows Encrypted "encrypted-connections" "connection of another encrypted protocol" "connections of other encrypted protocols",
     /// Bytes of a file that hold packets and could not be read.
     FileBytes Plaintext "file-bytes-unread" "place of a file that could not be read" "places of a file that could not be read",
     /// Stream bytes that the capture lacks.
@@ -115,7 +117,7 @@ impl Unseen {
             LossReason::Truncated => Self::PacketsTruncated,
             LossReason::Encapsulation => Self::Encapsulation,
             LossReason::Quic => Self::Quic,
-            LossReason::Encrypted => Self::EncryptedOther,
+            LossReason::Encrypted => Self::EncryptedFlows,
         }
     }
 }
