@@ -42,10 +42,12 @@ impl Flows {
         if exchange.anomalies.contains(&Anomaly::TooManyHeaders) {
             self.completeness.unseen.add(Unseen::LongHead, 1, 0);
         }
-        if !exchange.is_complete() {
-            self.completeness.exchanges_incomplete += 1;
-            self.completeness.unseen.add(Unseen::ExchangesIncomplete, 1, 0);
-        }
+    }
+
+    /// Counts exchanges of which a part is not in the capture.
+    pub(super) fn add_incomplete(&mut self, count: u64) {
+        self.completeness.exchanges_incomplete += count;
+        self.completeness.unseen.add(Unseen::ExchangesIncomplete, count, 0);
     }
 
     /// Counts a flow's end; `hop` where it belongs to one.

@@ -17,7 +17,7 @@ use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_r
 use crate::decode::tls::KeyLog;
 use crate::model::Secret;
 use crate::report::{Format, Recorder, Report, Style, render};
-use crate::rules::{Completeness, Outcome, Unseen};
+use crate::rules::{Completeness, Outcome};
 use crate::s3::client_log::ClientLog;
 use crate::session::redact::Redactor;
 
@@ -277,8 +277,6 @@ fn why_not_judged(view: &Completeness) -> (String, &'static str) {
 }
 
 fn lost(view: &Completeness) -> Option<String> {
-    // What a peer cut short is no loss of the capture.
-    let is_lost = |kind| kind != Unseen::ExchangesIncomplete;
-    let lost = view.unseen.texts_of(is_lost, |count| count.to_string(), |bytes| format!("{bytes} bytes"));
+    let lost = view.unseen.texts(|count| count.to_string(), |bytes| format!("{bytes} bytes"));
     (!lost.is_empty()).then(|| lost.join(", "))
 }

@@ -20,7 +20,7 @@ mod untrusted;
 pub use anomaly::Anomaly;
 pub use body::{Body, Framing};
 pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
-pub use exchange::{Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
+pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};

@@ -228,6 +228,7 @@ mod tests {
             request: Request::from_parts(b"GET", b"/bucket/key", Version::Http11),
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
+            ending: None,
             anomalies: Vec::new(),
         };
         let hop = hops.count_exchange(&call);
