@@ -157,6 +157,7 @@ impl Stage {
             completeness: &flows.completeness,
             shut: &flows.shut,
             regular: &flows.regular,
+            undecoded: &flows.undecoded,
             logs: &logs,
             now,
         };
@@ -177,7 +178,7 @@ impl Stage {
 
     fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
         self.now = self.now.max(at);
-        self.flows.handle_exchange();
+        self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
         self.flows.completeness.health_checks += u64::from(call.as_ref().is_some_and(Call::is_health_check));
@@ -277,6 +278,7 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             regular: &self.flows.regular,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
         };
@@ -288,7 +290,12 @@ impl Stage {
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
-        let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let undecoded = self.topology.count_undecoded_flow(closed);
+        if let Some(hop) = undecoded {
+            self.flows.add_undecoded(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         let ended = self.endings.handle_close(closed);
@@ -316,6 +323,7 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             regular: &self.flows.regular,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
         };

@@ -118,44 +118,24 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     if view.stream_bytes > 0 {
         seen.push(bytes(view.stream_bytes));
     }
-    let missing = [
-        (view.packets_dropped, "packet dropped while capturing", "packets dropped while capturing"),
-        (view.packets_truncated, "packet cut short", "packets cut short"),
-        (view.packets_undecodable, "packet not decodable", "packets not decodable"),
-        (view.flows_without_start, "connection that began before the capture", "connections that began before the capture"),
-        (view.stream_bytes_missing, "byte missing in streams", "bytes missing in streams"),
-        (view.exchanges_incomplete, "exchange incomplete", "exchanges incomplete"),
-    ];
-    let mut not_seen: Vec<_> = missing
-        .iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, one, many)| format!("{} {}", number(*count), if *count == 1 { one } else { many }))
-        .collect();
-    let loss = |row: &crate::analysis::LossRow| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes));
-    not_seen.extend(summary.losses.iter().map(loss));
-    let not_seen = if not_seen.is_empty() { "none detected".to_owned() } else { not_seen.join(", ") };
+    let not_judged = view.unseen.texts(number, bytes);
     screen.paragraph("  seen: ", "    ", &seen.join(", "))?;
-    if let Some(undecrypted) = undecrypted(view) {
-        screen.paragraph("  not decrypted: ", "    ", &undecrypted)?;
+    match not_judged.as_slice() {
+        [] => screen.paragraph("  ", "    ", "capture gaps: none detected"),
+        texts => screen.paragraph("  not judged: ", "    ", &texts.join(", ")),
     }
-    screen.paragraph("  capture gaps: ", "    ", &not_seen)
 }
 
-/// `6 connections (3 of 4 TLS decrypted)`
+/// `6 connections (3 of 4 TLS decrypted; no-secret: 1)`
 fn connections(view: &Completeness) -> String {
     let all = counted(view.flows, "connection");
     if view.tls_flows == 0 {
         return all;
     }
-    format!("{all} ({} of {} TLS decrypted)", number(view.tls_flows_decrypted), number(view.tls_flows))
-}
-
-/// `1 TLS connection (no-secret: 1)`
-fn undecrypted(view: &Completeness) -> Option<String> {
-    let all: u64 = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
     let reasons: Vec<String> =
         view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
-    (all > 0).then(|| format!("{} ({})", counted(all, "TLS connection"), reasons.join(", ")))
+    let why = if reasons.is_empty() { String::new() } else { format!("; {}", reasons.join(", ")) };
+    format!("{all} ({} of {} TLS decrypted{why})", number(view.tls_flows_decrypted), number(view.tls_flows))
 }
 
 /// An RFC 3339 time down to the second, as people read it.

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::hops::{Hop, HopTransport};
+use crate::model::LossReason;
 use crate::rules::quote::{bytes_text, counted, list};
 use crate::rules::rule::Role;
-use crate::rules::{Finding, Severity, Unjudged, View};
+use crate::rules::{Finding, Severity, UndecodedFlows, Unjudged, View};
 
 /// Why no S3 call was judged. A finding that tells of a failure says it best; else what was seen, from the outside in.
 pub(super) fn reason(findings: &[Finding], view: &View<'_>) -> Unjudged {
@@ -19,15 +20,32 @@ pub(super) fn reason(findings: &[Finding], view: &View<'_>) -> Unjudged {
         .unwrap_or_else(|| no_http(view))
 }
 
-/// Why what was judged is no answer: the client's own hop is not among it.
+/// Why what was judged is no answer: the client's own hop is not among it, or not wholly.
 pub(super) fn unseen_client_hop(view: &View<'_>) -> Option<Unjudged> {
-    let is_client_hop = |hop: &&Hop| view.hops.downstream(hop.id).next().is_none();
-    let is_unseen = |hop: &&Hop| hop.shut_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some();
-    let hop = view.hops.hops().iter().filter(is_client_hop).find(is_unseen)?;
-    let reasons: Vec<&str> = view.shut.iter().filter(|shut| shut.hop == hop.id).map(|shut| shut.reason).collect();
+    let client_hops = || view.hops.hops().iter().filter(|hop| view.hops.downstream(hop.id).next().is_none());
+    let is_unseen = |hop: &&Hop| hop.calls == 0 && view.hops.upstream(hop.id).is_some();
+    if let Some(hop) = client_hops().filter(is_unseen).find(|hop| hop.shut_flows > 0) {
+        let reasons: Vec<&str> = view.shut.iter().filter(|shut| shut.hop == hop.id).map(|shut| shut.reason).collect();
+        return Some(unjudged(
+            format!("the client's own hop, {}, was not decrypted ({})", hop.name, reasons.join(", ")),
+            step_for(reasons.first().copied().unwrap_or("no-secret")),
+        ));
+    }
+    if let Some(hop) = client_hops().filter(is_unseen).find(|hop| hop.undecoded_flows > 0) {
+        return Some(unjudged(
+            format!("the client's own hop, {}, carried plaintext that was not decoded", hop.name),
+            "serve TLS on this endpoint; for a capture that can be judged, let the client use HTTP/1.1",
+        ));
+    }
+    let is_cut_head = |row: &&UndecodedFlows| row.reason == LossReason::HeadLimit && client_hops().any(|hop| hop.id == row.hop);
+    let row = view.undecoded.iter().find(is_cut_head)?;
     Some(unjudged(
-        format!("the client's own hop, {}, was not decrypted ({})", hop.name, reasons.join(", ")),
-        step_for(reasons.first().copied().unwrap_or("no-secret")),
+        format!(
+            "heads on {} are longer than the limits: {} of header fields were not judged",
+            view.hops.name(row.hop),
+            bytes_text(row.bytes)
+        ),
+        "look at the requests with tshark or Wireshark: no server takes heads of this length",
     ))
 }
 

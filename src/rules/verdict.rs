@@ -4,7 +4,7 @@ use crate::hops::{Hop, HopTransport};
 use crate::rules::quote::{counted, list};
 use crate::rules::rule::Role;
 use crate::rules::unjudged::{reason, unseen_client_hop};
-use crate::rules::{Confidence, Failed, Finding, Outcome, Severity, Verdict, View};
+use crate::rules::{Confidence, Effect, Failed, Finding, Outcome, Severity, Verdict, View};
 
 /// The verdict over the findings that were asked for, which are given the worst first; `left_out` are the others.
 pub(super) fn verdict(findings: &[Finding], left_out: Vec<(&'static str, u64)>, view: &View<'_>) -> Verdict {
@@ -83,10 +83,9 @@ fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], view: &Vie
     }
 }
 
-/// Whether what is missing of the streams may have held anything.
-const fn is_partial(view: &View<'_>) -> bool {
-    let seen = view.completeness;
-    seen.packets_dropped > 0 || seen.packets_truncated > 0 || seen.stream_bytes_missing > 0
+/// Whether what was not seen, or not decoded, may have held anything in plaintext.
+fn is_partial(view: &View<'_>) -> bool {
+    view.completeness.unseen.is_partial()
 }
 
 /// Nothing was readable that should not be. That is clean only where there was something to judge.
@@ -112,6 +111,9 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     let is_all_tls = |hop: &Hop| hop.transport == HopTransport::Tls;
     let how = if hops.iter().filter(|hop| hop.calls > 0).all(is_all_tls) { " All of them were inside TLS." } else { "" };
     let (mut confidence, unseen) = match undecrypted.as_slice() {
+        [] if view.completeness.unseen.effect() == Some(Effect::Encrypted) => {
+            (Confidence::Likely, " Some encrypted traffic was not decoded.".to_owned())
+        }
         [] => (Confidence::Strong, String::new()),
         names => (Confidence::Likely, format!(" Some TLS connections of {} were not decrypted and not judged.", list(names))),
     };
@@ -119,7 +121,7 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     let message = if is_partial(view) {
         confidence = Confidence::Possible;
         format!(
-            "{judged} judged, and nothing was seen in plaintext that should not be. Parts of the capture are missing.{how}{unseen}"
+            "{judged} judged, and nothing was seen in plaintext that should not be. Parts of the traffic were not captured or not decoded.{unseen}"
         )
     } else {
         format!("{judged} judged, and nothing was sent in plaintext that should not be.{how}{unseen}")

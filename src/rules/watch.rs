@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
-use crate::model::{Exchange, Frame, Timestamp};
+use crate::model::{Exchange, Frame, LossReason, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
@@ -87,6 +87,8 @@ pub struct View<'a> {
     pub shut: &'a [ShutFlows],
     /// What clients sent inside TLS that was not decrypted, by their address.
     pub regular: &'a [Regular],
+    /// Plaintext that was not decoded.
+    pub undecoded: &'a [UndecodedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The capture time of the last event.
@@ -147,6 +149,21 @@ impl Regular {
     pub const fn is_regular(&self) -> bool {
         self.requests >= 2 && self.irregular == 0 && self.request_bytes <= Self::BYTES_MAX
     }
+}
+
+/// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndecodedFlows {
+    /// The hop.
+    pub hop: HopId,
+    /// Why.
+    pub reason: LossReason,
+    /// Flows.
+    pub count: u64,
+    /// Bytes that were not decoded.
+    pub bytes: u64,
+    /// Where the first of them were.
+    pub first: Frame,
 }
 
 impl View<'_> {
