@@ -1,6 +1,7 @@
 //! hopwire makes S3 traffic over proxies visible and provable.
 
 pub mod analysis;
+pub mod blobs;
 pub mod capture;
 pub mod cli;
 pub mod convert;
