@@ -27,8 +27,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert", "compare",
-            "report", "proxy", "replay", "lab",
+            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
+            "compare", "report", "proxy", "replay", "lab",
         ],
     ),
 ];

@@ -156,7 +156,7 @@ impl Spool {
             Some(path) => OpenOptions::new().append(true).open(path),
             None => {
                 let number = store.number.fetch_add(1, Ordering::Relaxed);
-                let path = store.folder.join(format!(".unfinished-{number}"));
+                let path = store.folder.join(format!(".unfinished-{}-{number}", std::process::id()));
                 let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
                 self.path = Some(path);
                 Ok(file)

@@ -29,6 +29,8 @@ pub struct Limits {
     pub http1: Arc<http1::Config>,
     /// IP datagrams being reassembled from fragments.
     pub datagrams_max: usize,
+    /// Bytes held of the fragments of all those datagrams.
+    pub fragment_bytes_max: usize,
     /// Headers of one packet that wrap another (tunnels, tags, extension headers).
     pub nesting_max: usize,
     /// Open every TLS record, also inside bodies of known length.
@@ -66,6 +68,7 @@ impl Default for Limits {
             idle: Duration::from_secs(3600),
             http1: Arc::default(),
             datagrams_max: 256,
+            fragment_bytes_max: 4 << 20,
             nesting_max: 8,
             verify_records: false,
         }

@@ -10,7 +10,9 @@ use crate::decode::http1::pending::{Answer, Pending};
 use crate::decode::http1::position::is_last;
 use crate::decode::http1::reader::State;
 use crate::decode::http1::retain::{MessageHead, Retain, readable_bytes};
-use crate::model::{Anomaly, Chunks, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version};
+use crate::model::{
+    Anomaly, Chunks, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version,
+};
 
 /// How much is known of the message that a head begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
