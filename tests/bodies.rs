@@ -1,5 +1,11 @@
 //! Bodies beside a session: what `convert --bodies` writes is what was sent, so that every request can be sent again as it was.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 mod support;
 
