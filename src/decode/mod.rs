@@ -19,6 +19,7 @@ pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
+mod tunnels;
 mod wireless;
 
 pub use decoder::Decoder;
