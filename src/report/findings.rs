@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::report::brief::{gist, one_line, shorten};
-use crate::report::lead::{leading, word};
+use crate::report::lead::leading;
 use crate::report::screen::{Colour, Screen, WIDTH};
 use crate::report::table::{chain, fixes};
-use crate::report::text::{counted, number};
+use crate::report::text::{counted, number, word};
 use crate::rules::{Evidence, Finding, Severity};
 
 /// Writes all findings but those at the top.

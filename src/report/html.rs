@@ -7,9 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::report::Report;
-use crate::report::lead::word;
 use crate::report::markup::Markup;
-use crate::report::text::{bytes, frames, number, span};
+use crate::report::text::{bytes, frames, number, span, word};
 use crate::rules::{Evidence, Finding};
 
 /// Writes the page.

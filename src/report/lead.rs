@@ -5,8 +5,8 @@ use std::io;
 use crate::report::Report;
 use crate::report::brief::{sentences, shorten};
 use crate::report::screen::{Colour, Screen, WIDTH};
-use crate::report::text::wrap;
-use crate::rules::{Confidence, Finding, Fix, Outcome, Role, Severity};
+use crate::report::text::{word, wrap};
+use crate::rules::{Finding, Fix, Outcome, Role, Severity};
 
 /// One statement at the top.
 struct Lead<'a> {
@@ -93,14 +93,6 @@ fn of_finding<'a>(finding: &'a Finding, label: &str) -> Lead<'a> {
         finding: Some(finding),
         cause: finding.cause.as_deref().map(sentence),
         fix: finding.fixes.first().map(|fix| sentence(&fix.action)),
-    }
-}
-
-/// How surely, in the words of people: `strong` reads `very likely`.
-pub(super) const fn word(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Strong => "very likely",
-        other => other.label(),
     }
 }
 

@@ -11,6 +11,7 @@ mod html;
 mod joins;
 pub mod json;
 mod junit;
+#[cfg(feature = "cli")]
 mod lead;
 mod markup;
 mod prometheus;
@@ -110,7 +111,8 @@ impl<'a> Report<'a> {
     }
 
     /// The finding that tells what made the job fail.
-    fn failing(&self) -> Option<&'a Finding> {
+    #[cfg(feature = "cli")]
+    fn failing(&self) -> Option<&'a crate::rules::Finding> {
         let rule = self.summary.verdict.failure.as_ref()?.rule;
         self.summary.findings.iter().find(|finding| finding.rule.name == rule)
     }
