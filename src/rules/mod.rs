@@ -15,6 +15,7 @@ mod rule;
 mod same_call;
 mod shown_value;
 mod sight;
+mod unseen;
 mod verdict;
 mod watch;
 
@@ -24,7 +25,8 @@ pub use gaps::{FlowGaps, Gaps};
 pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use unseen::{Account, Effect, Unseen};
+pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -55,6 +57,7 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    undecoded_in_clear
     no_response
     response_cut_short
     header_changed_between_hops
