@@ -220,8 +220,8 @@ impl Finding {
     }
 
     /// With the calls that were refused for it.
-    pub(super) const fn refusing(mut self, status: u16, calls: u64) -> Self {
-        self.refused = if calls > 0 { Some((status, calls)) } else { None };
+    pub(super) const fn refusing(mut self, status_and_calls: Option<(u16, u64)>) -> Self {
+        self.refused = status_and_calls;
         self
     }
 

@@ -90,7 +90,7 @@ impl State {
         let finding = Finding::new(&RULE, confidence, Some(hop), row.sights.count, message)
             .about("client", view.client_text(client))
             .about("status", "400")
-            .refusing(400, row.sights.count)
+            .refusing(Some((400, row.sights.count)))
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::untested("run the store with certificates, and let every hop before it use https", ""));
         Some(finding)
