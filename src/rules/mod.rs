@@ -4,6 +4,7 @@
 mod aggregate;
 mod climb;
 mod completeness;
+mod disclosed;
 mod finding;
 mod gaps;
 mod judge;
@@ -18,7 +19,7 @@ pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, V
 pub use gaps::{FlowGaps, Gaps};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, ShutFlows, View, Watch};
 
 use rule::{rule, rules};
 
