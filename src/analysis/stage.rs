@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
@@ -10,7 +11,7 @@ use crate::hops::{
     Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, request_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Disclosure, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
 use crate::session::secrets::{Exposed, in_exchange};
@@ -23,6 +24,7 @@ pub(super) struct Stage {
     clients: Clients,
     judge: Judge,
     flows: Flows,
+    endings: Endings,
     tables: Tables,
     joins: Joins,
     sealings: Sealings,
@@ -38,6 +40,7 @@ impl Stage {
             clients: Clients::default(),
             judge: Judge::new(Selection { select: options.select, ignore: options.ignore }),
             flows: Flows::default(),
+            endings: Endings::default(),
             tables: Tables::default(),
             joins: Joins::default(),
             sealings: Sealings::default(),
@@ -146,6 +149,8 @@ impl Stage {
 
     pub(super) fn finish(mut self) -> Summary {
         self.topology.settle();
+        let ended = self.endings.finish();
+        self.handle_ended(&ended);
         let Self { joins, logs, topology, clients, judge, flows, tables, now, .. } = self;
         let view = View {
             hops: &topology,
@@ -173,17 +178,28 @@ impl Stage {
 
     fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>, Vec<Exposed<'x>>) {
         self.now = self.now.max(at);
-        self.flows.handle_exchange(exchange);
+        self.flows.handle_exchange();
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
         let secrets = secrets_of(exchange, call.as_ref());
-        let client = call.as_ref().filter(|call| !call.is_health_check()).map(|call| self.count_client(call, hop));
+        let judged = call.as_ref().filter(|call| !call.is_health_check());
+        let client = judged.map(|call| self.count_client(call, hop));
         if !secrets.is_empty() && exchange.transport.is_clear() {
             let (judge, view) = self.judge_and_view();
             judge.handle_secrets(&Disclosure { view, hop, client, exchange, call: call.as_ref(), secrets: &secrets });
         }
-        if let Some((call, client)) = call.as_ref().zip(client) {
+        if let Some((call, client)) = judged.zip(client) {
             self.judge_call(call, hop, client);
+        }
+        match Extent::of(exchange) {
+            Extent::Whole => {}
+            extent => {
+                let interrupted = match (extent, judged, client) {
+                    (Extent::Interrupted(part), Some(call), Some(client)) => Some(Interrupted::of(call, hop, client, part)),
+                    _ => None,
+                };
+                self.endings.add(exchange.id.flow, extent, interrupted);
+            }
         }
         if call.is_none() || !exchange.anomalies.is_empty() {
             let (judge, view) = self.judge_and_view();
@@ -241,7 +257,10 @@ impl Stage {
     /// Counts what the proxy did to a call, and lets the rules know.
     fn join(&mut self, hops: [HopId; 2], [downstream, upstream]: [&Call<'_>; 2], join: Join) {
         if join.is_resend {
-            return self.joins.add_resend(hops);
+            self.joins.add_resend(hops);
+            let (judge, view) = self.judge_and_view();
+            let joined = Joined { view, hop: hops[0], client: None, downstream, upstream, request_changes: &[] };
+            return judge.handle_resend(&joined);
         }
         let request_changes = request_changes(&downstream.exchange.request, &upstream.exchange.request);
         let [hop, next] = hops;
@@ -281,7 +300,21 @@ impl Stage {
         let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
+        let ended = self.endings.handle_close(closed);
+        self.handle_ended(&ended);
         sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
+    }
+
+    /// What the end of a connection shows of its exchanges. A call that its peers interrupted is an error, whatever its status.
+    fn handle_ended(&mut self, ended: &Ended) {
+        self.flows.add_incomplete(ended.incomplete);
+        for interrupted in &ended.interrupted {
+            if !interrupted.has_error_status {
+                self.tables.add_interrupted(interrupted.hop, interrupted.operation);
+            }
+            let (judge, view) = self.judge_and_view();
+            judge.handle_interrupted(interrupted, &view);
+        }
     }
 
     fn judge_and_view(&mut self) -> (&mut Judge, View<'_>) {

@@ -7,9 +7,12 @@ mod completeness;
 mod disclosed;
 mod finding;
 mod gaps;
+mod interrupted;
+mod interruptions;
 mod judge;
 mod quote;
 mod rule;
+mod same_call;
 mod sight;
 mod verdict;
 mod watch;
@@ -17,6 +20,7 @@ mod watch;
 pub use completeness::Completeness;
 pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
 pub use gaps::{FlowGaps, Gaps};
+pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
 pub use watch::{Context, Disclosure, Findings, Joined, ShutFlows, View, Watch};
@@ -50,6 +54,8 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    no_response
+    response_cut_short
     header_changed_between_hops
     unfinished_multipart_upload
     retry_storm
