@@ -11,6 +11,7 @@ use crate::cli::failure::{Failure, say};
 use crate::model::{
     Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
 };
+use crate::rules::Unseen;
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -201,6 +202,9 @@ impl Session {
             closed.first.frame = Frame::new(file, closed.first.frame.number());
             closed.last.frame = Frame::new(file, closed.last.frame.number());
             closed.first_gap = closed.first_gap.map(|frame| Frame::new(file, frame.number()));
+            for undecoded in &mut closed.undecoded {
+                undecoded.first = Frame::new(file, undecoded.first.number());
+            }
         }
         closed
     }
@@ -251,12 +255,26 @@ fn earliest(sessions: &mut [Session]) -> Option<(usize, &mut Session)> {
 
 fn counts(sessions: &[Session]) -> Counts {
     let sum = |count: fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.totals)).sum();
-    Counts {
+    let mut counts = Counts {
         packets: sum(|totals| totals.packets),
         packets_truncated: sum(|totals| totals.packets_truncated),
         packets_undecodable: sum(|totals| totals.packets_undecodable),
         packets_dropped: sum(|totals| totals.packets_dropped),
+        ..Counts::default()
+    };
+    for unseen in sessions.iter().flat_map(|session| &session.totals.unseen) {
+        // All else is in the lines of connections and losses.
+        match Unseen::ALL.iter().find(|kind| kind.label() == unseen.reason) {
+            Some(Unseen::Quic) => counts.packets_quic += unseen.count,
+            Some(Unseen::EncryptedPackets) => counts.packets_encrypted += unseen.count,
+            Some(Unseen::FileBytes) => {
+                counts.file_places_unread += unseen.count;
+                counts.file_bytes_unread += unseen.bytes;
+            }
+            _ => {}
+        }
     }
+    counts
 }
 
 fn open_one(name: &str) -> Result<(Kind, Input), Failure> {

@@ -17,6 +17,7 @@ pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
+mod tunnels;
 mod wireless;
 
 pub use decoder::Decoder;

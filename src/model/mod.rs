@@ -26,7 +26,7 @@ pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};
 pub use headers::Headers;
 pub(crate) use headers::Spans;
-pub use loss::{Loss, LossReason};
+pub use loss::{Loss, LossReason, Undecoded};
 pub use packet::{LinkType, Packet, ReadTail, Tail};
 pub use sealed::{SealedExchange, SealedMessage, SealedPartner};
 pub use secret::Secret;

@@ -88,6 +88,8 @@ pub(super) struct TlsPart {
     alpn: Option<String>,
     #[serde(default)]
     skipped: bool,
+    #[serde(default)]
+    readable: bool,
 }
 
 #[derive(Deserialize)]
@@ -332,6 +334,7 @@ pub(super) fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Tran
         sni: part.sni,
         alpn: part.alpn,
         skipped: part.skipped,
+        is_readable: part.readable,
     });
     Ok(Transport::Tls(Arc::new(TlsView { version, ..view })))
 }

@@ -186,6 +186,10 @@ pub(super) fn write_tls(json: &mut JsonText, view: &TlsView, redactor: &Redactor
     }
     json.key("skipped");
     json.boolean(view.skipped);
+    if view.is_readable {
+        json.key("readable");
+        json.boolean(true);
+    }
     json.close(b'}');
 }
 
