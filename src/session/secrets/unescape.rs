@@ -67,11 +67,6 @@ impl<'t> Unescaped<'t> {
         &self.bytes
     }
 
-    /// The resolved bytes, given away.
-    pub(super) fn into_bytes(self) -> Cow<'t, [u8]> {
-        self.bytes
-    }
-
     /// Where resolved bytes come from in the text.
     pub fn origin(&self, range: Range<usize>) -> Range<usize> {
         if self.runs.is_empty() {
@@ -92,6 +87,7 @@ impl<'t> Unescaped<'t> {
     }
 }
 
+#[allow(dead_code, reason = "the search for values is to use all of it")]
 impl Resolver {
     /// One that makes spellings equal: what is searched for and what is searched go through it both.
     pub(super) fn folding() -> Self {
