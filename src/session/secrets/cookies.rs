@@ -14,7 +14,7 @@ pub fn cookies(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// a client on one server.
 pub fn is_credential(name: &[u8], value: &[u8]) -> bool {
     let keeps_server = |start: &&str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()));
-    is_random(value) && !AFFINITY.iter().any(|start| keeps_server(start))
+    is_random(value) && !AFFINITY.iter().any(keeps_server)
 }
 
 /// Whether a value is too long, or too mixed, to be a word (a language, a theme) that other texts hold by right.
