@@ -137,7 +137,7 @@ fn message(row: &HopRow<Keys>, view: &View<'_>) -> String {
     let (keys, hop) = (&row.value, row.hop);
     let mut text = format!(
         "{} in plaintext on {} carried a raw customer encryption key ({} distinct); the store accepted {}.",
-        counted(row.sights.count, "exchange", "exchanges"),
+        counted(row.sights.count, "request", "requests"),
         view.hop_name(hop),
         keys.digests.count_text(),
         keys.accepted,

@@ -92,7 +92,17 @@ impl Redactor {
         if known == HeaderName::Other { self.scrub(name) } else { Cow::Borrowed(name) }
     }
 
-    /// A request target, or another URL, as it may be shown.
+    /// A URL, or a part of one, as it may be shown.
+    pub fn url<'a>(&self, url: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.opened {
+            return Cow::Borrowed(url);
+        }
+        let mut found = Vec::new();
+        secrets::in_url(url, &mut found);
+        self.censor(url, &found)
+    }
+
+    /// A request target as it may be shown.
     pub fn target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
         if self.opened {
             return Cow::Borrowed(target);

@@ -16,6 +16,7 @@ mod unescape;
 pub use cookies::{cookies, is_credential, is_random};
 pub use kind::{Exposure, Kind};
 pub use locate::{Exposed, in_body, in_exchange, in_header, in_target, may_hold_secret};
+pub use text::in_url;
 pub use unescape::Unescaped;
 
 use std::ops::Range;

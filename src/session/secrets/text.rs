@@ -28,8 +28,8 @@ fn has_mark(text: &[u8]) -> bool {
     memchr::memchr3(b'=', b':', b'>', text).is_some() || memchr::memchr3(b'%', b'\\', b'&', text).is_some()
 }
 
-/// Finds the secrets in a request target or another URL.
-pub(super) fn in_url(url: &[u8], found: &mut Vec<Secret>) {
+/// Finds the secrets in a URL, or in a part of one.
+pub fn in_url(url: &[u8], found: &mut Vec<Secret>) {
     if memchr::memchr3(b'?', b'@', b'%', url).is_none() && url.len() < shapes::URL_BYTES_MIN {
         return;
     }
