@@ -11,6 +11,7 @@ pub mod secrets;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod wire;
 
 pub use redact::{Redactor, Shown};
 pub use secrets::Kind;

@@ -207,6 +207,13 @@ impl Redactor {
     }
 }
 
+/// Whether a body holds a secret, by the name or form of it.
+pub fn has_secret_by_place(body: &[u8]) -> bool {
+    let mut found = Vec::new();
+    secrets::in_body(body, &mut found);
+    !found.is_empty()
+}
+
 /// The text that stands for a secret, in values of which only a part is secret, and in sessions that are read back.
 pub fn placeholder(kind: &str, id: &str) -> String {
     format!("[redacted:{kind}:{id}]")
