@@ -6,6 +6,8 @@ pub mod cli;
 pub mod convert;
 pub mod decode;
 pub mod hops;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod model;
 pub mod pipeline;
 pub mod report;

@@ -22,12 +22,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
     ("proxy", &["model", "decode", "session"]),
     ("replay", &["model", "decode", "session", "s3"]),
+    ("keys", &["model"]),
     ("lab", &["model", "s3", "session", "proxy"]),
     (
         "cli",
         &[
             "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
-            "report", "proxy", "replay", "lab",
+            "report", "proxy", "replay", "keys", "lab",
         ],
     ),
 ];
@@ -60,6 +61,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
             "capture/docker.rs",
             "capture/docker/",
             "proxy/",
+            "keys/",
             "replay/send.rs",
             "lab/",
             "pipeline/",
@@ -77,6 +79,10 @@ const EDGES: &[&str] = &[
     "capture/docker/",
     "capture/interfaces.rs",
     "proxy/",
+    "keys/attach.rs",
+    "keys/process.rs",
+    "keys/tracefs.rs",
+    "keys/watch.rs",
     "replay/send.rs",
     "lab/",
 ];
