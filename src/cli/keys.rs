@@ -99,7 +99,14 @@ pub(super) fn start(programs: &[String], java_agent: Option<&PathBuf>) -> Result
     let find = docker.map(|docker: Docker| -> crate::keys::FindContainer {
         Box::new(move |name| docker.process(&docker.container(name).ok()?).ok())
     });
-    let watch = KeyWatch::start(targets, java_agent.cloned(), find).map_err(failure)?;
+    let mut watch = KeyWatch::start(targets, java_agent.cloned(), find).map_err(failure)?;
+    if watch.watched() == 0 {
+        watch.take_notices().iter().for_each(|notice| report(notice, false));
+        return Err(Failure::capture(
+            anyhow::anyhow!("none of the programs gives its keys"),
+            "docs/guide/keys.md lists those that do, and other ways",
+        ));
+    }
     Ok(watch)
 }
 
