@@ -20,15 +20,15 @@ impl Connection {
             reader.blank = reader.blank.saturating_add(u32::try_from(blank).unwrap_or(u32::MAX));
             return blank;
         }
-        let bytes_max = self.limits.head_bytes_max as usize;
+        let bytes_max = self.config.head_bytes_max as usize;
         let frames = || Frames::from_iter([stamp.frame]);
         // A plain one is not passed through any other hands: a head is moved at a cost.
-        if let Some((head, length)) = plain::read(from, data, self.limits.fields_max as usize) {
+        if let Some((head, length)) = plain::read(from, data, self.config.fields_max as usize) {
             if length <= bytes_max {
                 self.begin(from, head, stamp, stamp, frames());
                 return length;
             }
-        } else if let Parsed::Whole(head, length) = parse_odd(from, data, self.limits.fields_max as usize)
+        } else if let Parsed::Whole(head, length) = parse_odd(from, data, self.config.fields_max as usize)
             && length <= bytes_max
         {
             self.begin(from, head, stamp, stamp, frames());
@@ -50,7 +50,7 @@ impl Connection {
 
     /// Octets of a head that did not come in one piece, or that only the lenient reader takes.
     pub(super) fn feed_head(&mut self, from: Side, stamp: Stamp, data: &[u8]) -> usize {
-        let bytes_max = self.limits.head_bytes_max as usize;
+        let bytes_max = self.config.head_bytes_max as usize;
         let reader = self.reader_mut(from);
         let Some(mut gather) = reader.gather.take() else {
             reader.state = State::Start;
@@ -86,6 +86,7 @@ impl Connection {
         }
         if ended {
             let head = self.read_gathered(from, &gather);
+            self.count_unread_head(from, &head, &gather);
             self.begin(from, head, gather.start, stamp, gather.frames);
         } else {
             self.reader_mut(from).gather = Some(gather);
@@ -182,7 +183,7 @@ impl Connection {
     }
 
     fn read_gathered(&self, from: Side, gather: &Gather) -> Head {
-        let fields_max = self.limits.fields_max as usize;
+        let fields_max = self.config.fields_max as usize;
         let mut head = match parse(from, &gather.text, fields_max) {
             Parsed::Whole(head, length) if length == gather.text.len() && !gather.start_missing => head,
             _ => lenient::read(from, &gather.text, fields_max, gather.start_missing),
@@ -191,6 +192,18 @@ impl Connection {
             head.notes.add(Anomaly::HeadTooLong);
         }
         head
+    }
+
+    /// Counts what of a head was not read, since it is longer than the limits.
+    fn count_unread_head(&mut self, from: Side, head: &Head, gather: &Gather) {
+        let is_full = head.notes.has(Anomaly::TooManyHeaders) && head.headers.len() >= self.config.fields_max as usize;
+        let beyond_fields = if is_full { gather.text.len().saturating_sub(head.headers.end_of_last()) } else { 0 };
+        let unread = gather.length.saturating_sub(gather.text.len() as u64).saturating_add(beyond_fields as u64);
+        if unread > 0 {
+            self.pass(from, gather.start, unread, LossReason::HeadLimit);
+            let flow = self.flow;
+            self.losses.flush(flow, if from == Side::Client { &mut self.client } else { &mut self.server });
+        }
     }
 
     /// Takes what was gathered of a head that will not become whole, where its start line did; else counts it as lost.
