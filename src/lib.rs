@@ -41,6 +41,7 @@
 //! libpcap. A library needs neither: `default-features = false`.
 
 pub mod analysis;
+pub mod blobs;
 pub mod capture;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

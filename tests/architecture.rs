@@ -14,6 +14,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("s3", &["model"]),
     ("session", &["model", "s3"]),
     ("hops", &["model", "s3"]),
+    ("blobs", &["model", "decode", "session"]),
     ("rules", &["model", "s3", "hops"]),
     ("analysis", &["model", "s3", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
@@ -21,15 +22,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    ("proxy", &["model", "decode", "session"]),
-    ("replay", &["model", "decode", "session", "s3"]),
+    ("proxy", &["model", "decode", "session", "blobs"]),
+    ("replay", &["model", "decode", "session", "s3", "blobs"]),
     ("keys", &["model"]),
-    ("lab", &["model", "s3", "session", "proxy"]),
+    ("lab", &["model", "s3", "session", "blobs", "proxy"]),
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
-            "report", "proxy", "replay", "keys", "lab",
+            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
+            "compare", "report", "proxy", "replay", "keys", "lab",
         ],
     ),
 ];
@@ -72,6 +73,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
 ];
 
 const EDGES: &[&str] = &[
+    "blobs/",
     "cli/",
     "main.rs",
     "capture/live.rs",
