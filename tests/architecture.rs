@@ -24,12 +24,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
     ("proxy", &["model", "decode", "session", "blobs"]),
     ("replay", &["model", "decode", "session", "s3", "blobs"]),
+    ("keys", &["model"]),
     ("lab", &["model", "s3", "session", "blobs", "proxy"]),
     (
         "cli",
         &[
             "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
-            "compare", "report", "proxy", "replay", "lab",
+            "compare", "report", "proxy", "replay", "keys", "lab",
         ],
     ),
 ];
@@ -62,6 +63,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
             "capture/docker.rs",
             "capture/docker/",
             "proxy/",
+            "keys/",
             "replay/send.rs",
             "lab/",
             "pipeline/",
@@ -81,6 +83,10 @@ const EDGES: &[&str] = &[
     "capture/file.rs",
     "capture/interfaces.rs",
     "proxy/",
+    "keys/attach.rs",
+    "keys/process.rs",
+    "keys/tracefs.rs",
+    "keys/watch.rs",
     "replay/send.rs",
     "lab/",
 ];
