@@ -5,6 +5,7 @@ mod aggregate;
 mod cause;
 mod climb;
 mod completeness;
+mod disclosed;
 mod finding;
 mod gaps;
 mod interrupted;
@@ -28,7 +29,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::{Role, Rule};
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Findings, Joined, Regular, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
