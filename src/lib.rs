@@ -8,6 +8,7 @@ pub mod decode;
 pub mod hops;
 pub mod model;
 pub mod pipeline;
+pub mod proxy;
 pub mod report;
 pub mod rules;
 pub mod s3;

@@ -9,6 +9,7 @@ pub mod pcapng;
 mod places;
 pub mod redact;
 pub mod source;
+pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 
