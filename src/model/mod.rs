@@ -27,7 +27,7 @@ pub use header_name::{HeaderName, HeaderNames};
 pub use headers::Headers;
 pub(crate) use headers::Spans;
 pub use loss::{Loss, LossReason};
-pub use packet::{LinkType, Packet, ReadTail};
+pub use packet::{LinkType, Packet, ReadTail, Tail};
 pub use sealed::{SealedExchange, SealedMessage, SealedPartner};
 pub use secret::Secret;
 pub use side::Side;
