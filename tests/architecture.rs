@@ -20,7 +20,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    ("proxy", &["model", "decode", "session"]),
+    // s3 for the names of operations: experiments are chosen by them.
+    ("proxy", &["model", "decode", "session", "s3"]),
     ("replay", &["model", "decode", "session", "s3"]),
     ("lab", &["model", "s3", "session", "proxy"]),
     (

@@ -10,6 +10,7 @@ mod inputs;
 mod output;
 mod packets;
 mod progress;
+mod proxy;
 mod rules;
 mod values;
 
@@ -24,6 +25,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
+        Command::Proxy(arguments) => proxy::run(*arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
@@ -44,6 +46,8 @@ enum Command {
     Analyze(Box<analyze::Arguments>),
     /// The same while it happens: on a docker bridge, a container or any interface; -w keeps the packets
     Capture(Box<capture::Arguments>),
+    /// Stands in the path and forwards every byte as it came, with a CA you hold; records and judges what passes
+    Proxy(Box<proxy::Arguments>),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
     /// The rule list, or one rule's page
@@ -58,6 +62,7 @@ Exit codes:
   3  could not judge: nothing S3-like decoded, no keys for the TLS connections, packets lost under --strict
   4  input unreadable, output not writable
   5  capture: privilege, interface, docker
+  6  refused for safety: a private key that others can read
   130  interrupted; what was captured is kept and was reported";
 
 /// What a subcommand gives back.

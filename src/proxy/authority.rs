@@ -23,9 +23,8 @@ use rustls::{SignatureScheme, sign};
 /// A day from now; certificates begin yesterday, since clocks differ. (A macro, since the type is that of another crate.)
 macro_rules! date_after {
     ($days:expr) => {{
-        let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let date = now.saturating_add(jiff::Span::new().days($days));
-        rcgen::date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
+        let (year, month, day) = date_after($days);
+        rcgen::date_time_ymd(year, month, day)
     }};
 }
 
@@ -128,10 +127,8 @@ impl Authority {
         };
         check_match(&chain, &signer, certificate, key)?;
         let ca_key = CaKey::new(signer).ok_or_else(|| AuthorityError::KeyKind { path: key.to_owned() })?;
-        let issuer = Issuer::from_ca_cert_der(&first, ca_key).map_err(|error| AuthorityError::Certificate {
-            path: certificate.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let issuer = Issuer::from_ca_cert_der(&first, ca_key)
+            .map_err(|error| AuthorityError::Certificate { path: certificate.to_owned(), reason: error.to_string() })?;
         Self::new(issuer, first)
     }
 
@@ -202,9 +199,7 @@ pub fn make_ca(folder: &Path) -> Result<[PathBuf; 2], AuthorityError> {
     let certificate = params.self_signed(&key).map_err(wrong)?;
     let paths = [folder.join("ca.crt"), folder.join("ca.key")];
     let [certificate_path, key_path] = &paths;
-    for (path, text, mode) in
-        [(key_path, key.serialize_pem(), 0o600), (certificate_path, certificate.pem(), 0o644)]
-    {
+    for (path, text, mode) in [(key_path, key.serialize_pem(), 0o600), (certificate_path, certificate.pem(), 0o644)] {
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(unwritable(path))?;
     }
@@ -250,8 +245,7 @@ pub fn read_key(path: &Path, _password: Option<&[u8]>) -> Result<PrivateKeyDer<'
     if memchr::memmem::find(&text, b"ENCRYPTED").is_some() {
         return Err(AuthorityError::Encrypted { path: path.to_owned() });
     }
-    PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|_| AuthorityError::NoPem { path: path.to_owned(), what: "private key" })
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| AuthorityError::NoPem { path: path.to_owned(), what: "private key" })
 }
 
 fn check_match(
@@ -307,6 +301,14 @@ impl rcgen::SigningKey for CaKey {
         let signer = self.signer.choose_scheme(&[self.scheme]).ok_or(rcgen::Error::RemoteKeyError)?;
         signer.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)
     }
+}
+
+/// Year, month and day in so many days.
+fn date_after(days: i64) -> (i32, u8, u8) {
+    let then = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(24 * days));
+    let text = then.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string();
+    let part = |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u16>().ok()).unwrap_or(1);
+    (i32::from(part(0..4)), part(5..7) as u8, part(8..10) as u8)
 }
 
 /// A leaf outlives its run by little.

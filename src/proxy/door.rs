@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::model::{Endpoint, Endpoints, Side};
 use crate::proxy::flow::Flow;
-use crate::proxy::notice::{Explained, Notice, other, upstream};
+use crate::proxy::notice::{Explained, Notice, upstream};
 use crate::proxy::route::{Route, Scheme, Target};
 use crate::proxy::settings::Bounds;
 use crate::proxy::stream::{Stream, Tap};
@@ -173,11 +173,6 @@ fn server_name(host: &str) -> io::Result<ServerName<'static>> {
     }
     let name = DnsName::try_from(host.to_owned());
     name.map(ServerName::DnsName).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a host name"))
-}
-
-/// A stop that was asked for.
-pub(super) fn stopping() -> Explained {
-    other("stopping", "hopwire is stopping", "")
 }
 
 /// Servers that a leg is known by.

@@ -12,8 +12,8 @@ pub(super) struct Flow {
     lane: Lane,
     leg: u16,
     /// Bytes since the other side last acknowledged, by side.
-    unacknowledged: [u32; 2],
-    has_ended: [bool; 2],
+    unacknowledged: BySide<u32>,
+    has_ended: BySide<bool>,
     is_broken: bool,
     /// Goes on the next packet of data.
     comment: Option<Box<str>>,
@@ -23,8 +23,15 @@ impl Flow {
     /// Records that a connection was opened.
     pub(super) fn open(tape: Arc<Tape>, leg: u16, ends: Endpoints) -> Self {
         let lane = Lane::new(ends);
-        let mut flow =
-            Self { tape, lane, leg, unacknowledged: [0; 2], has_ended: [false; 2], is_broken: false, comment: None };
+        let mut flow = Self {
+            tape,
+            lane,
+            leg,
+            unacknowledged: BySide::default(),
+            has_ended: BySide::default(),
+            is_broken: false,
+            comment: None,
+        };
         flow.packet(Side::Client, TcpFlags::SYN, &[]);
         flow.lane.advance(Side::Client, 1);
         flow.packet(Side::Server, TcpFlags::SYN_ACK, &[]);
@@ -48,12 +55,12 @@ impl Flow {
 
     /// Records bytes that a side sent.
     pub(super) fn data(&mut self, from: Side, bytes: &[u8]) {
-        self.unacknowledged[index(from.other())] = 0;
+        *self.unacknowledged.of(from.other()) = 0;
         for piece in bytes.chunks(Lane::SEGMENT_BYTES_MAX) {
             self.packet(from, TcpFlags::PSH_ACK, &[piece]);
             let length = piece.len() as u32;
             self.lane.advance(from, length);
-            let unacknowledged = &mut self.unacknowledged[index(from)];
+            let unacknowledged = self.unacknowledged.of(from);
             *unacknowledged += length;
             if *unacknowledged >= UNACKNOWLEDGED_BYTES_MAX {
                 *unacknowledged = 0;
@@ -64,7 +71,7 @@ impl Flow {
 
     /// Records that a side ended its stream.
     pub(super) fn end(&mut self, from: Side) {
-        if self.is_broken || std::mem::replace(&mut self.has_ended[index(from)], true) {
+        if self.is_broken || std::mem::replace(self.has_ended.of(from), true) {
             return;
         }
         self.packet(from, TcpFlags::FIN_ACK, &[]);
@@ -74,7 +81,8 @@ impl Flow {
 
     /// Records that a side broke the connection off.
     pub(super) fn reset(&mut self, from: Side) {
-        if !self.is_broken && self.has_ended != [true; 2] {
+        let has_ended = self.has_ended.client && self.has_ended.server;
+        if !self.is_broken && !has_ended {
             self.is_broken = true;
             self.packet(from, TcpFlags::RST_ACK, &[]);
         }
@@ -87,10 +95,19 @@ impl Flow {
     }
 }
 
-const fn index(side: Side) -> usize {
-    match side {
-        Side::Client => 0,
-        Side::Server => 1,
+/// Something for each side.
+#[derive(Default)]
+struct BySide<T> {
+    client: T,
+    server: T,
+}
+
+impl<T> BySide<T> {
+    const fn of(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
     }
 }
 

@@ -134,7 +134,7 @@ impl Gate {
         if self.client.place != Place::Head {
             return self.client.body(data);
         }
-        if self.client.searched == 0 && data.starts_with(b"\r\n") {
+        if data.starts_with(b"\r\n") {
             // An empty line before a request is ignored by servers (RFC 9112 section 2.2).
             return Ok(Step::Body(2));
         }
@@ -207,9 +207,7 @@ const fn after(framing: Framing, unsaid: Place) -> Place {
 impl Reader {
     /// Where the head at the start of `data` ends, with its empty line.
     fn head_end(&mut self, data: &[u8]) -> Result<Option<usize>, Refusal> {
-        if self.searched == 0 {
-            check_start(data)?;
-        }
+        check_start(data)?;
         let from = self.searched.saturating_sub(HEAD_END.len() - 1);
         let found = memchr::memmem::find(data.get(from..).unwrap_or_default(), HEAD_END);
         let Some(at) = found.map(|at| from + at + HEAD_END.len()) else {
@@ -282,8 +280,10 @@ impl Reader {
 /// What cannot be the start of a message is refused at once, and not waited for.
 fn check_start(data: &[u8]) -> Result<(), Refusal> {
     match data {
-        [0x16, 3, ..] => Err(Refusal::Tls),
+        [0x16, ..] => Err(Refusal::Tls),
         [b'P', b'R', b'I', b' ', b'*', ..] => Err(Refusal::Http2),
+        // It may be an empty line before a request.
+        [b'\r'] => Ok(()),
         [byte, ..] if !byte.is_ascii_graphic() => Err(Refusal::NotHttp),
         _ => Ok(()),
     }

@@ -1,3 +1,5 @@
+//! Messages, whole and cut, good and bad, through a gate.
+
 use super::*;
 
 /// Runs both sides through a gate in pieces of `size` bytes; gives the steps as text, heads as `h`, bodies as `b`.
@@ -26,7 +28,8 @@ fn pass(gate: &mut Gate, side: char, data: &[u8], size: usize) -> Result<usize, 
 fn whole_messages_pass_however_they_are_cut() {
     let requests = b"\r\nPUT /b/k HTTP/1.1\r\nHost: s\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: s\r\n\r\n\
         PUT /c HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n0\r\nT: 1\r\n\r\nGET / HTTP/1.1\r\nHost: s\r\n\r\n";
-    let responses = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n\
+    let responses =
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n\
         HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
     for size in 1..requests.len() {
         let mut gate = Gate::new();

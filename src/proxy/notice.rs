@@ -48,7 +48,9 @@ pub(super) fn client_handshake(error: &io::Error) -> Explained {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) if is_distrust(*alert) => Explained::new(
             "client-distrusts-ca",
-            format!("a client refused the certificate ({alert:?}): it does not trust this CA, or the name it connects to is another"),
+            format!(
+                "a client refused the certificate ({alert:?}): it does not trust this CA, or the name it connects to is another"
+            ),
             "Java: keytool -importcert -noprompt -alias hopwire -file ca.crt -keystore truststore.jks -storepass changeit, \
              then -Djavax.net.ssl.trustStore=truststore.jks; Python: AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE; Go: SSL_CERT_FILE; curl: --cacert",
         ),
@@ -63,7 +65,9 @@ pub(super) fn client_handshake(error: &io::Error) -> Explained {
             "TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and TLS 1.3, are spoken here; Java 8 with Hadoop's \
              Default_JSSE removes the GCM suites: set fs.s3a.ssl.channel.mode to default_jsse_with_gcm",
         ),
-        Some(error) => Explained::new("client-handshake", format!("a handshake with a client failed: {error}"), "see the recording"),
+        Some(error) => {
+            Explained::new("client-handshake", format!("a handshake with a client failed: {error}"), "see the recording")
+        }
         None => Explained::new(
             "client-left",
             format!("a client left during the handshake: {error}"),
@@ -118,7 +122,9 @@ pub(super) fn upstream(error: &io::Error, target: &str) -> Explained {
             format!("{target} offers nothing in common: {}", incompatible(reason)),
             "TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and TLS 1.3, are spoken here",
         ),
-        error => Explained::new("upstream-handshake", format!("the handshake with {target} failed: {error}"), "see the recording"),
+        error => {
+            Explained::new("upstream-handshake", format!("the handshake with {target} failed: {error}"), "see the recording")
+        }
     }
 }
 
@@ -138,7 +144,9 @@ fn upstream_socket(error: &io::Error, target: &str) -> Explained {
 pub(super) fn refused(refusal: Refusal) -> Explained {
     let help = match refusal {
         Refusal::Tls => "write https:// in front of the route's listen address, or http:// in the client's endpoint",
-        refusal if refusal.is_ambiguous() => "find the client that sends it; --forward-ambiguous forwards such messages as they are",
+        refusal if refusal.is_ambiguous() => {
+            "find the client that sends it; --forward-ambiguous forwards such messages as they are"
+        }
         _ => "check what connects to this port",
     };
     Explained::new("refused", format!("a request was refused: {}", refusal.text()), help)

@@ -34,12 +34,11 @@ pub(super) struct Looked {
 }
 
 /// Why a direction does not go on.
-#[derive(Debug)]
 pub(super) enum Stopped<E> {
-    /// Reading failed.
-    Read(io::Error),
-    /// Writing failed.
-    Write(io::Error),
+    /// Reading failed: the sender broke off.
+    Read,
+    /// Writing failed: the receiver takes no more.
+    Write,
     /// What was read shall not pass.
     Look(E),
 }
@@ -89,7 +88,7 @@ impl Pump {
         mut look: impl FnMut(&[u8]) -> Result<Looked, E>,
     ) -> Poll<Result<(), Stopped<E>>> {
         loop {
-            ready!(self.poll_send(cx, to)).map_err(Stopped::Write)?;
+            ready!(self.poll_send(cx, to)).map_err(|_| Stopped::Write)?;
             if self.holds() {
                 // What was held may be let go by what the other side sent.
                 self.look_at_held(&mut look)?;
@@ -146,7 +145,7 @@ impl Pump {
                 Ok(()) => {}
                 // TLS without its own end: as many clients close.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.has_ended = true,
-                Err(error) => return Poll::Ready(Err(Stopped::Read(error))),
+                Err(_) => return Poll::Ready(Err(Stopped::Read)),
             }
             let data = buffer.filled();
             if data.is_empty() {
@@ -168,7 +167,7 @@ impl Pump {
                 self.is_flush_due = true;
                 match Pin::new(to).poll_write(cx, ready) {
                     Poll::Ready(Ok(count)) => sent = count,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Stopped::Write(error))),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Stopped::Write)),
                     Poll::Pending => {}
                 }
             }

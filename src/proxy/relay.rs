@@ -45,9 +45,18 @@ pub(super) async fn serve(door: &Door, mut client: Stream) {
         let end = relay.run(&mut client, &mut upstream, is_pooled).await;
         if end == End::Stale {
             relay.up.restart();
+            relay.down = Pump::default();
             continue;
         }
         return relay.finish(client, upstream, end).await;
+    }
+}
+
+/// Reads a request that cannot be forwarded, and answers it.
+pub(super) async fn decline(door: &Door, mut client: Stream, code: &str, message: &str) {
+    let mut relay = Relay::new(door);
+    if matches!(relay.first_request(&mut client).await, Ok(true)) {
+        relay.answer(&mut client, (400, "Bad Request"), code, message).await;
     }
 }
 
@@ -152,9 +161,9 @@ impl<'d> Relay<'d> {
             Poll::Ready(Ok(())) if up == Poll::Ready(None) && !self.is_up_broken => return Poll::Ready(End::Done),
             Poll::Ready(Ok(())) => return Poll::Ready(End::UpstreamEnded),
             Poll::Ready(Err(Stopped::Look(refusal))) => return Poll::Ready(End::RefusedResponse(refusal)),
-            Poll::Ready(Err(Stopped::Read(_))) if is_pooled && self.is_untouched() => return Poll::Ready(End::Stale),
-            Poll::Ready(Err(Stopped::Read(_))) => return Poll::Ready(End::UpstreamBroke),
-            Poll::Ready(Err(Stopped::Write(_))) => return Poll::Ready(End::ClientBroke),
+            Poll::Ready(Err(Stopped::Read)) if is_pooled && self.is_untouched() => return Poll::Ready(End::Stale),
+            Poll::Ready(Err(Stopped::Read)) => return Poll::Ready(End::UpstreamBroke),
+            Poll::Ready(Err(Stopped::Write)) => return Poll::Ready(End::ClientBroke),
         }
         if self.down.passed != passed && self.up.holds() {
             // What was held may go on after this response.
@@ -169,7 +178,13 @@ impl<'d> Relay<'d> {
     }
 
     /// The client's direction; `Ready(None)` where it has ended and that was handed on.
-    fn poll_up(&mut self, cx: &mut Context<'_>, client: &mut Stream, upstream: &mut Stream, ambiguous: bool) -> Poll<Option<End>> {
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+        upstream: &mut Stream,
+        ambiguous: bool,
+    ) -> Poll<Option<End>> {
         if self.is_up_broken {
             return Poll::Ready(None);
         }
@@ -184,8 +199,8 @@ impl<'d> Relay<'d> {
                 Poll::Ready(None)
             }
             Poll::Ready(Err(Stopped::Look(refusal))) => Poll::Ready(Some(End::Refused(refusal))),
-            Poll::Ready(Err(Stopped::Read(_))) => Poll::Ready(Some(End::ClientBroke)),
-            Poll::Ready(Err(Stopped::Write(_))) => {
+            Poll::Ready(Err(Stopped::Read)) => Poll::Ready(Some(End::ClientBroke)),
+            Poll::Ready(Err(Stopped::Write)) => {
                 // The server does not take more, but may have sent a response before.
                 self.is_up_broken = true;
                 Poll::Ready(None)
@@ -338,7 +353,8 @@ impl Watch {
         self.quiet = if self.seen == moved { self.quiet + self.every } else { Duration::ZERO };
         self.seen = moved;
         let open_head = (relay.up.holds() && !relay.gate.awaits_response()).then(|| relay.gate.requests());
-        self.in_head = if open_head.is_some() && open_head == self.open_head { self.in_head + self.every } else { Duration::ZERO };
+        self.in_head =
+            if open_head.is_some() && open_head == self.open_head { self.in_head + self.every } else { Duration::ZERO };
         self.open_head = open_head;
         if self.in_head >= head {
             return Some(Late::Head);

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use rustls::server::Acceptor;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::watch;
@@ -19,7 +18,6 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 
-use crate::proxy::answer;
 use crate::proxy::door::{Counts, Door, Shared};
 use crate::proxy::notice::{Notice, client_handshake, name_not_allowed, other, plaintext_to_tls};
 use crate::proxy::relay;
@@ -291,7 +289,11 @@ async fn accept(door: Rc<Door>, listener: TcpListener, mut stopped: watch::Recei
                 });
             }
             Err(error) => {
-                door.report(other("accept", format!("cannot accept a connection: {error}"), "raise the limit of open files (ulimit -n)"));
+                door.report(other(
+                    "accept",
+                    format!("cannot accept a connection: {error}"),
+                    "raise the limit of open files (ulimit -n)",
+                ));
                 sleep(FULL_STEP).await;
             }
         }
@@ -334,10 +336,7 @@ async fn handshake(door: &Door, presenter: &Presenter, mut tap: Tap) -> Option<S
     }
     if first[0].is_ascii_alphabetic() {
         door.report(plaintext_to_tls());
-        tap.flow().comment("made by hopwire: plaintext on a TLS port");
-        let text = answer::error(400, "Bad Request", "PlaintextToTls", "This port speaks TLS: use https");
-        let _ = tap.write_all(&text).await;
-        let _ = tap.shutdown().await;
+        relay::decline(door, Stream::Plain(tap), "PlaintextToTls", "this port speaks TLS: use https").await;
         return None;
     }
     let address = tap.flow().ends().server.ip;

@@ -92,11 +92,7 @@ impl AsyncWrite for Tap {
         Poll::Ready(result)
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, slices));
         match &result {

@@ -117,8 +117,7 @@ impl Tape {
         reel.clear();
         let state = self.lock();
         let is_idle = |state: &mut State| !state.is_closed && state.reel.bytes.len() < DUE_BYTES;
-        let (mut state, _) =
-            self.changed.wait_timeout_while(state, wait, is_idle).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self.changed.wait_timeout_while(state, wait, is_idle).unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.reel, reel);
         self.is_full.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut state.waiting);

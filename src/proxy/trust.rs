@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ProducesTickets, ResolvesServerCert};
+use rustls::server::{ParsedCertificate, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, KeyLog, RootCertStore, ServerConfig, SignatureScheme};
 
@@ -96,14 +98,13 @@ impl Presenter {
     fn make(&self, names: &[String]) -> Result<ServerConfig, AuthorityError> {
         let certified = match &self.identity {
             Identity::Fixed(certified) => Arc::clone(certified),
-            Identity::Authority(authority) => {
-                match &self.wrong_name {
-                    Some(wrong) => authority.leaf(std::slice::from_ref(wrong))?,
-                    None => authority.leaf(names)?,
-                }
-            }
+            Identity::Authority(authority) => match &self.wrong_name {
+                Some(wrong) => authority.leaf(std::slice::from_ref(wrong))?,
+                None => authority.leaf(names)?,
+            },
         };
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+        let builder =
+            ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| AuthorityError::Make(error.to_string()))?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Single(certified)));
         config.key_log = Arc::clone(&self.log);
@@ -146,7 +147,9 @@ pub(super) fn upstream_config(upstream: &Upstream, tape: Arc<Tape>) -> Result<Cl
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(upstream.roots.iter().cloned());
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        builder.with_root_certificates(roots)
+        let chained = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let chained = chained.map_err(|error| error.to_string())?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Verified { chained, given: upstream.roots.clone() }))
     };
     let mut config = match &upstream.client {
         Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(text)?,
@@ -182,6 +185,53 @@ impl KeyLog for TapeLog {
 
     fn will_log(&self, label: &str) -> bool {
         label != "EXPORTER_SECRET"
+    }
+}
+
+/// Verifies as usual, and accepts a certificate for its names that was itself given as trusted: self-signed ones often say that
+/// they are a CA, which is refused otherwise.
+#[derive(Debug)]
+struct Verified {
+    chained: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verified {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.given.iter().any(|given| given == end_entity) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.chained.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chained.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chained.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chained.supported_verify_schemes()
     }
 }
 

@@ -166,9 +166,11 @@ mod tests {
                     etherparse::NetSlice::Ipv4(ip) => {
                         let header = ip.header().to_header();
                         assert_eq!(header.calc_header_checksum(), header.header_checksum);
-                        tcp.calc_checksum_ipv4(ip.header()).unwrap()
+                        tcp.calc_checksum_ipv4(ip.header().source(), ip.header().destination()).unwrap()
                     }
-                    etherparse::NetSlice::Ipv6(ip) => tcp.calc_checksum_ipv6(ip.header()).unwrap(),
+                    etherparse::NetSlice::Ipv6(ip) => {
+                        tcp.calc_checksum_ipv6(ip.header().source(), ip.header().destination()).unwrap()
+                    }
                     _ => panic!("no IP"),
                 };
                 assert_eq!(tcp.checksum(), expected, "{client} {length}");

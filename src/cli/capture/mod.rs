@@ -1,16 +1,14 @@
 //! `hopwire capture`: judges traffic while it runs, and keeps the packets where that is asked for.
 
-#[cfg(feature = "live")]
-mod blocks;
+pub(super) mod blocks;
 #[cfg(feature = "live")]
 mod keylogs;
 #[cfg(feature = "live")]
 mod list;
 #[cfg(feature = "live")]
 mod privilege;
-#[cfg(feature = "live")]
-mod recording;
-mod rotation;
+pub(super) mod recording;
+pub(super) mod rotation;
 #[cfg(feature = "live")]
 mod run;
 #[cfg(feature = "live")]
@@ -104,7 +102,7 @@ pub(super) fn run(_arguments: Arguments) -> Outcome {
 }
 
 /// `90`, `90s`, `1500ms`, `5m`, `2h`.
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: expected seconds, or a number with ms, s, m or h");
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
