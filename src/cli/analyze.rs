@@ -177,7 +177,12 @@ impl Judging {
     }
 
     pub(super) fn resources(&self) -> Resources {
-        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory, verify_records: self.verify }
+        Resources {
+            threads: self.threads.map(usize::from),
+            memory_bytes_max: self.max_memory,
+            verify_records: self.verify,
+            observe: None,
+        }
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {
@@ -277,14 +282,6 @@ fn why_not_judged(view: &Completeness) -> (String, &'static str) {
 }
 
 fn lost(view: &Completeness) -> Option<String> {
-    let shut = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
-    let all = [
-        (view.packets_dropped, "packets dropped while capturing"),
-        (view.packets_truncated, "packets cut short"),
-        (view.stream_bytes_missing, "octets missing in streams"),
-        (view.flows_without_start, "connections that began before the capture"),
-        (shut, "TLS connections that stayed shut"),
-    ];
-    let lost: Vec<_> = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let lost = view.unseen.texts(|count| count.to_string(), |bytes| format!("{bytes} bytes"));
     (!lost.is_empty()).then(|| lost.join(", "))
 }

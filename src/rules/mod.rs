@@ -6,19 +6,25 @@ mod climb;
 mod completeness;
 mod finding;
 mod gaps;
+mod interrupted;
+mod interruptions;
 mod judge;
 mod quote;
 mod rule;
+mod same_call;
 mod sight;
+mod unseen;
 mod verdict;
 mod watch;
 
 pub use completeness::Completeness;
 pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
 pub use gaps::{FlowGaps, Gaps};
+pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use unseen::{Account, Effect, Unseen};
+pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -49,6 +55,9 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    undecoded_in_clear
+    no_response
+    response_cut_short
     header_changed_between_hops
     unfinished_multipart_upload
     retry_storm

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
-use crate::model::{Exchange, Frame, Timestamp};
+use crate::model::{Exchange, Frame, LossReason, Timestamp};
 use crate::rules::quote::quote_text;
-use crate::rules::{Completeness, Finding, Gaps};
+use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Encryption};
 
@@ -20,6 +20,14 @@ pub trait Watch: Send {
     /// A call was found to be the same as one on the next hop. [`Watch::handle_call`] came before for either: when a partner
     /// comes cannot be told, so that calls are judged without waiting for it.
     fn handle_join(&mut self, _joined: &Joined<'_>, _findings: &mut Findings) {}
+
+    /// The proxy sent a joined call again on the next hop: the response came from another attempt. [`Watch::handle_join`] is not
+    /// called for it.
+    fn handle_resend(&mut self, _joined: &Joined<'_>) {}
+
+    /// A call was ended by its peers before it was complete. [`Watch::handle_call`] came before; this comes when its connection
+    /// has ended and is known to lack nothing.
+    fn handle_interrupted(&mut self, _call: &Interrupted, _view: &View<'_>, _findings: &mut Findings) {}
 
     /// The end of the capture: what is found is reported here, and here only.
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings);
@@ -76,6 +84,8 @@ pub struct View<'a> {
     pub completeness: &'a Completeness,
     /// TLS flows that stayed shut.
     pub shut: &'a [ShutFlows],
+    /// Plaintext that was not decoded.
+    pub undecoded: &'a [UndecodedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The capture time of the last event.
@@ -94,6 +104,21 @@ pub struct ShutFlows {
     /// Octets of application data that stayed shut.
     pub sealed_bytes: u64,
     /// Where the first of them began.
+    pub first: Frame,
+}
+
+/// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndecodedFlows {
+    /// The hop.
+    pub hop: HopId,
+    /// Why.
+    pub reason: LossReason,
+    /// Flows.
+    pub count: u64,
+    /// Bytes that were not decoded.
+    pub bytes: u64,
+    /// Where the first of them were.
     pub first: Frame,
 }
 

@@ -321,6 +321,7 @@ mod tests {
             request,
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
+            ending: None,
             anomalies: Vec::new(),
         }
     }

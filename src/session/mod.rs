@@ -12,6 +12,7 @@ pub mod source;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod wire;
 
 pub use places::Kind;
 pub use redact::{Redactor, Shown};

@@ -12,7 +12,8 @@ use crate::decode::http1::pending::{Answer, Message, Pending};
 use crate::decode::http1::reader::{Reader, State};
 use crate::decode::http1::start::{Probe, is_start};
 use crate::model::{
-    Anomaly, Close, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Transport,
+    Anomaly, Close, Ending, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Timestamp,
+    Transport,
 };
 
 /// An HTTP/1 connection as seen by a third party. It takes what each side sent, in order, and gives exchanges in the order of
@@ -44,8 +45,10 @@ pub struct Connection {
     pub(super) weight: usize,
     /// Requests given up because too many waited: their answers may still come.
     pub(super) given_up: u32,
-    /// How the first side to end it ended.
-    end: Option<(Side, Close)>,
+    /// How the first side to end it ended, and the packet that showed it.
+    end: Option<(Side, Close, Stamp)>,
+    /// When the response polled last ended.
+    idle_since: Option<Timestamp>,
     /// Whether this client sent a request before the response to the one before.
     pub(super) pipelines: bool,
     /// Whether an upgrade or CONNECT was agreed to.
@@ -71,6 +74,7 @@ impl Connection {
             weight: 0,
             given_up: 0,
             end: None,
+            idle_since: None,
             pipelines: false,
             tunnel: false,
         }
@@ -91,7 +95,7 @@ impl Connection {
             reader.closed = Some(Close::Finished);
             reader.state = State::Sink(LossReason::NotHttp);
         }
-        self.end = Some((Side::Client, Close::Finished));
+        self.end = Some((Side::Client, Close::Finished, Stamp::default()));
         self
     }
 
@@ -135,7 +139,7 @@ impl Connection {
         if self.reader(from).closed.is_none() {
             // The message first: what was cut off may still be the answer to a request that waits.
             self.close_message(from, stamp, how);
-            self.note_close(from, how);
+            self.note_close(from, stamp, how);
         }
         let flow = self.flow;
         self.losses.flush(flow, &mut self.client);
@@ -204,12 +208,30 @@ impl Connection {
         exchange.anomalies = pending.notes.list();
         if let (Outcome::Unanswered, Answer::Due) = (&exchange.outcome, pending.answer) {
             exchange.outcome = match self.end {
-                Some((by, Close::Finished)) => Outcome::ClosedEarly { by },
-                Some((by, Close::Reset)) => Outcome::Reset { by },
-                Some((_, Close::Unseen)) | None => Outcome::Unanswered,
+                Some((by, Close::Finished, _)) => Outcome::ClosedEarly { by },
+                Some((by, Close::Reset, _)) => Outcome::Reset { by },
+                Some((_, Close::Unseen, _)) | None => Outcome::Unanswered,
             };
         }
+        exchange.ending = self.ending_of(&exchange);
+        if let Some(response) = exchange.response() {
+            self.idle_since = response.end;
+        }
         Some(exchange)
+    }
+
+    /// The end of the connection, where it cut an exchange short or came before its response.
+    fn ending_of(&self, exchange: &Exchange) -> Option<Box<Ending>> {
+        let (by, how, stamp) = self.end.filter(|(_, how, _)| *how != Close::Unseen)?;
+        let is_cut = match &exchange.outcome {
+            Outcome::Answered(response) => {
+                let is_late = by == Side::Client && stamp.at < response.start;
+                is_late || !response.body.complete || !exchange.request.body.complete
+            }
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } => true,
+            Outcome::Unanswered => false,
+        };
+        is_cut.then(|| Box::new(Ending { by, how, stamp, idle_since: self.idle_since }))
     }
 
     /// The next run of octets that belong to no exchange.
@@ -300,12 +322,12 @@ impl Connection {
         self.end_message(from, from == Side::Server || until_close);
     }
 
-    fn note_close(&mut self, from: Side, how: Close) {
+    fn note_close(&mut self, from: Side, stamp: Stamp, how: Close) {
         self.reader_mut(from).closed = Some(how);
         self.end = match (self.end, how) {
-            (None | Some((_, Close::Unseen)), how) => Some((from, how)),
+            (None | Some((_, Close::Unseen, _)), how) => Some((from, how, stamp)),
             // A client may end its side in good order and still wait: then it is the server that breaks off.
-            (Some((Side::Client, Close::Finished)), Close::Reset) if from == Side::Server => Some((from, how)),
+            (Some((Side::Client, Close::Finished, _)), Close::Reset) if from == Side::Server => Some((from, how, stamp)),
             (end, _) => end,
         };
     }

@@ -52,6 +52,7 @@ impl Pending {
                 request,
                 interim: Vec::new(),
                 outcome: Outcome::Unanswered,
+                ending: None,
                 anomalies: Vec::new(),
             }),
             notes,

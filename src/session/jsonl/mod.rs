@@ -7,7 +7,7 @@ mod read;
 mod sealed;
 mod write;
 
-pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals};
+pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals, UnseenTotal};
 pub use write::Writer;
 
 #[cfg(test)]
@@ -16,8 +16,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Anomaly, Exchange, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response, Side, Stamp, Timestamp,
-        TlsVersion, TlsView, Transport, Version,
+        Anomaly, Close, Ending, Exchange, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response, Side, Stamp,
+        Timestamp, TlsVersion, TlsView, Transport, Version,
     };
     use crate::s3::{Call, Domains};
     use crate::session::redact::Redactor;
@@ -182,8 +182,15 @@ mod tests {
                     Outcome::Answered(Box::new(response))
                 }
             };
+            if ending > 0 {
+                let stamp = Stamp { at: Timestamp::from_nanos(nanos), frame: Frame::new(1, 7) };
+                let how = if ending == 2 { Close::Reset } else { Close::Finished };
+                let idle_since = complete.then(|| Timestamp::from_nanos(nanos));
+                exchange.ending = Some(Box::new(Ending { by, how, stamp, idle_since }));
+            }
             if let Some(version) = tls {
-                let view = TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), alpn: None, skipped: complete };
+                let view =
+                    TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), skipped: complete, ..TlsView::default() };
                 exchange.transport = Transport::Tls(std::sync::Arc::new(view));
             }
             exchange.anomalies = vec![Anomaly::ALL[usize::from(status) % Anomaly::ALL.len()]];
