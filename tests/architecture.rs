@@ -25,12 +25,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // s3 for the names of operations: experiments are chosen by them.
     ("proxy", &["model", "decode", "session", "blobs", "s3"]),
     ("replay", &["model", "decode", "session", "s3", "blobs"]),
+    ("keys", &["model"]),
     ("lab", &["model", "s3", "session", "blobs", "proxy"]),
     (
         "cli",
         &[
             "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
-            "compare", "report", "proxy", "replay", "lab",
+            "compare", "report", "proxy", "replay", "keys", "lab",
         ],
     ),
 ];
@@ -63,6 +64,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
             "capture/docker.rs",
             "capture/docker/",
             "proxy/",
+            "keys/",
             "replay/send.rs",
             "lab/",
             "pipeline/",
@@ -82,6 +84,10 @@ const EDGES: &[&str] = &[
     "capture/file.rs",
     "capture/interfaces.rs",
     "proxy/",
+    "keys/attach.rs",
+    "keys/process.rs",
+    "keys/tracefs.rs",
+    "keys/watch.rs",
     "replay/send.rs",
     "lab/",
 ];

@@ -10,8 +10,10 @@ mod interrupted;
 mod interruptions;
 mod judge;
 mod quote;
+mod refused;
 mod rule;
 mod same_call;
+mod shown_value;
 mod sight;
 mod unseen;
 mod verdict;
@@ -59,6 +61,8 @@ rules! {
     no_response
     response_cut_short
     header_changed_between_hops
+    request_changed_between_hops
+    response_changed_between_hops
     unfinished_multipart_upload
     retry_storm
     error_response

@@ -11,8 +11,8 @@ use clap::Args;
 
 use crate::cli::Outcome;
 use crate::cli::analyze::Judging;
-use crate::cli::capture::parse_span;
 use crate::cli::capture::rotation::{Criterion, parse_criterion};
+use crate::cli::values::parse_span;
 use crate::proxy::Route;
 
 /// The arguments of `proxy`.
