@@ -13,7 +13,7 @@ use crate::hops::{
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, is_plaintext_to_tls};
 
 /// All that is known of a run so far.
 pub(super) struct Stage {
@@ -156,6 +156,7 @@ impl Stage {
             completeness: &flows.completeness,
             shut: &flows.shut,
             undecoded: &flows.undecoded,
+            tls_failures: &flows.tls_failures,
             logs: &logs,
             now,
         };
@@ -181,6 +182,9 @@ impl Stage {
         let call = self.read(exchange);
         let judged = call.as_ref().filter(|call| !call.is_health_check());
         let client = judged.map(|call| self.judge_call(call, hop));
+        if call.is_none() && is_plaintext_to_tls(exchange) {
+            self.judge_leaks(exchange, hop);
+        }
         match Extent::of(exchange) {
             Extent::Whole => {}
             extent => {
@@ -203,8 +207,9 @@ impl Stage {
         Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
     }
 
+    /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
     fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
-        Call::read(exchange, &self.domains)
+        Call::read(exchange, &self.domains).filter(|_| !is_plaintext_to_tls(exchange))
     }
 
     /// Remembers a call for the exchanges that stay shut.
@@ -263,6 +268,26 @@ impl Stage {
 
     fn judge_call(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
         self.topology.count_call(hop);
+        self.with_context(call, hop, |judge, tables, context| {
+            tables.add(call, context);
+            judge.handle_call(call, context);
+        })
+    }
+
+    /// Looks for secrets in a request that is no call.
+    fn judge_leaks(&mut self, exchange: &Exchange, hop: HopId) {
+        if let Some(call) = Call::read(exchange, &self.domains) {
+            self.with_context(&call, hop, |judge, _, context| judge.handle_leaks(&call, context));
+        }
+    }
+
+    /// Prepares once what all rules need of a call.
+    fn with_context(
+        &mut self,
+        call: &Call<'_>,
+        hop: HopId,
+        judge: impl FnOnce(&mut Judge, &mut Tables, &Context<'_>),
+    ) -> ClientId {
         let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
         let asked = request_encrypted.then(|| call.request_encryption());
@@ -275,13 +300,13 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };
         let (asked, told) = (asked.as_ref().unwrap_or(&NO_ENCRYPTION), told.as_ref().unwrap_or(&NO_ENCRYPTION));
         let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked, told };
-        self.tables.add(call, &context);
-        self.judge.handle_call(call, &context);
+        judge(&mut self.judge, &mut self.tables, &context);
         client
     }
 
@@ -290,7 +315,11 @@ impl Stage {
         if let Some(hop) = undecoded {
             self.flows.add_undecoded(closed, hop);
         }
-        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let failed = self.topology.count_failed_flow(closed);
+        if let Some(hop) = failed {
+            self.flows.add_failed(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
         let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
@@ -319,6 +348,7 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };

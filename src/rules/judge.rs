@@ -2,7 +2,7 @@
 
 use crate::hops::HopId;
 use crate::model::Exchange;
-use crate::rules::verdict::verdict;
+use crate::rules::verdict::{LEAKS, verdict};
 use crate::rules::{Context, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
@@ -41,6 +41,15 @@ impl Judge {
     pub fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>) {
         for watch in &mut self.watches {
             watch.handle_call(call, context, &mut self.findings);
+        }
+    }
+
+    /// Tells the rules about leaks of a request that is no call, though secrets in it crossed all the same.
+    pub fn handle_leaks(&mut self, call: &Call<'_>, context: &Context<'_>) {
+        for (watch, rule) in self.watches.iter_mut().zip(all()) {
+            if LEAKS.contains(&rule.name) {
+                watch.handle_call(call, context, &mut self.findings);
+            }
         }
     }
 

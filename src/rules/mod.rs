@@ -24,7 +24,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Findings, Joined, ShutFlows, TlsFailures, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -56,6 +56,8 @@ rules! {
     object_bytes_in_clear
     clear_before_tls
     undecoded_in_clear
+    wrong_scheme
+    tls_handshake_failed
     no_response
     response_cut_short
     header_changed_between_hops

@@ -6,10 +6,13 @@ use crate::rules::quote::{bytes_text, counted, list};
 use crate::rules::{Confidence, Effect, Finding, Outcome, Verdict, View};
 
 /// What must never cross in clear.
-const LEAKS: [&str; 3] = ["sse-c-key-in-clear", "session-token-in-clear", "credential-in-clear"];
+pub(super) const LEAKS: [&str; 3] = ["sse-c-key-in-clear", "session-token-in-clear", "credential-in-clear"];
 
 /// A request that a client refused to send.
 const REFUSALS: [&str; 3] = ["copy-refused-by-client", "write-refused-by-client", "request-refused-by-client"];
+
+/// Why no call could be made on a connection.
+const CONNECTION_FAILURES: [&str; 2] = ["wrong-scheme", "tls-handshake-failed"];
 
 /// What should not cross in clear.
 const EXPOSURES: [&str; 6] = [
@@ -37,7 +40,7 @@ pub(super) fn verdict(findings: &[Finding], view: &View<'_>) -> Verdict {
             return Verdict { outcome, confidence: finding.confidence, message, rule: Some(finding.rule.name) };
         }
     }
-    without_findings(view)
+    without_findings(findings, view)
 }
 
 fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&str], view: &View<'_>) -> String {
@@ -66,13 +69,18 @@ fn is_partial(view: &View<'_>) -> bool {
 }
 
 /// Nothing crossed in clear that should not. That is clean only where there was something to judge.
-fn without_findings(view: &View<'_>) -> Verdict {
+fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     let hops = view.hops.hops();
     let calls: u64 = hops.iter().map(|hop| hop.calls).sum();
     let shut: Vec<String> = hops.iter().filter(|hop| hop.shut_flows > 0).map(|hop| hop.name.clone()).collect();
     let not_judged =
         |message: String| Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
     let undecoded: Vec<String> = hops.iter().filter(|hop| hop.undecoded_flows > 0).map(|hop| hop.name.clone()).collect();
+    if calls == 0
+        && let Some(failure) = findings.iter().find(|finding| CONNECTION_FAILURES.contains(&finding.rule.name))
+    {
+        return not_judged(format!("No S3 call was decoded. {}", failure.message));
+    }
     if calls == 0 {
         return not_judged(match (shut.as_slice(), undecoded.as_slice()) {
             ([], []) => "No S3 call was decoded: nothing was judged.".to_owned(),

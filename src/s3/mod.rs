@@ -18,6 +18,7 @@ mod payload;
 pub mod policy;
 mod query;
 mod resolve;
+mod wrong_scheme;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -34,3 +35,4 @@ pub use operation_table::OPERATIONS;
 pub use payload::Payload;
 pub use query::{Query, decode_percent};
 pub use resolve::resolve;
+pub use wrong_scheme::is_plaintext_to_tls;
