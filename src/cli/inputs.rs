@@ -1,12 +1,11 @@
 //! Inputs: files and stdin, opened and told apart by their first bytes.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use crate::analysis::{Analysis, Counts, Sink, Summary};
-use crate::capture::{Input, Kind, ReadAt, sniff};
+use crate::capture::{Input, Kind, OpenedFile, open_file, sniff};
 use crate::cli::failure::{Failure, say};
 use crate::model::{
     Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
@@ -284,9 +283,7 @@ fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
         let first = stdin.fill_buf().map_err(cannot)?.to_vec();
         return Ok((sniff_input(&first), Input { name: name.to_owned(), stream: Box::new(stdin), positioned: None }));
     }
-    let mut file = File::open(name).map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
-    if metadata.is_dir() {
+    if Path::new(name).is_dir() {
         let error = anyhow::anyhow!("it is a directory");
         return Err(Failure::unreadable(
             error,
@@ -294,14 +291,8 @@ fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
             format!("name the files in it, as in {}/*.pcapng", name.trim_end_matches('/')),
         ));
     }
-    let mut first = Vec::with_capacity(SNIFF_BYTES);
-    file.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut first).map_err(cannot)?;
-    let kind = sniff_input(&first);
-    let positioned = match metadata.is_file() {
-        true => Some(Arc::new(Positioned(file.try_clone().map_err(cannot)?)) as Arc<dyn ReadAt>),
-        false => None,
-    };
-    Ok((kind, Input { name: name.to_owned(), stream: Box::new(Cursor::new(first).chain(file)), positioned }))
+    let OpenedFile { kind, input } = open_file(Path::new(name)).map_err(cannot)?;
+    Ok((kind, input))
 }
 
 /// A session of a single line looks like one JSON document.
@@ -309,15 +300,6 @@ fn sniff_input(first: &[u8]) -> Kind {
     match sniff(first) {
         Kind::Json if first.starts_with(b"{\"type\":") => Kind::JsonLines,
         kind => kind,
-    }
-}
-
-/// A file that is read anywhere.
-struct Positioned(File);
-
-impl ReadAt for Positioned {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
     }
 }
 

@@ -199,7 +199,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Capture time in steps of about 67 ms. The time of a packet that is behind an earlier one is no step.
+/// Capture time in steps of about 67 ms, for who dissects on several threads. The time of a packet that is behind an earlier one is no step.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     step: i64,

@@ -2,8 +2,8 @@
 
 use crate::hops::HopId;
 use crate::model::Exchange;
-use crate::rules::verdict::{LEAKS, verdict};
-use crate::rules::{Context, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
+use crate::rules::verdict::verdict;
+use crate::rules::{Context, Disclosure, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
 /// Which findings are wanted. The verdict rests on all rules in any case.
@@ -44,12 +44,10 @@ impl Judge {
         }
     }
 
-    /// Tells the rules about leaks of a request that is no call, though secrets in it crossed all the same.
-    pub fn handle_leaks(&mut self, call: &Call<'_>, context: &Context<'_>) {
-        for (watch, rule) in self.watches.iter_mut().zip(all()) {
-            if LEAKS.contains(&rule.name) {
-                watch.handle_call(call, context, &mut self.findings);
-            }
+    /// Tells the rules of secrets on a plaintext hop.
+    pub fn handle_secrets(&mut self, disclosed: &Disclosure<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_secrets(disclosed, &mut self.findings);
         }
     }
 

@@ -1,12 +1,12 @@
 //! The one answer of a run: findings and the view in, the worst that holds out.
 
-use crate::hops::HopTransport;
+use crate::hops::{Hop, HopTransport};
 use crate::model::LossReason;
 use crate::rules::quote::{bytes_text, counted, list};
 use crate::rules::{Confidence, Effect, Finding, Outcome, Verdict, View};
 
 /// What must never cross in clear.
-pub(super) const LEAKS: [&str; 3] = ["sse-c-key-in-clear", "session-token-in-clear", "credential-in-clear"];
+const LEAKS: [&str; 3] = ["sse-c-key-in-clear", "session-token-in-clear", "credential-in-clear"];
 
 /// A request that a client refused to send.
 const REFUSALS: [&str; 3] = ["copy-refused-by-client", "write-refused-by-client", "request-refused-by-client"];
@@ -70,56 +70,12 @@ fn is_partial(view: &View<'_>) -> bool {
 
 /// Nothing crossed in clear that should not. That is clean only where there was something to judge.
 fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
+    if let Some(message) = why_not_judged(findings, view) {
+        return Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
+    }
     let hops = view.hops.hops();
     let calls: u64 = hops.iter().map(|hop| hop.calls).sum();
     let shut: Vec<String> = hops.iter().filter(|hop| hop.shut_flows > 0).map(|hop| hop.name.clone()).collect();
-    let not_judged =
-        |message: String| Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
-    let undecoded: Vec<String> = hops.iter().filter(|hop| hop.undecoded_flows > 0).map(|hop| hop.name.clone()).collect();
-    if calls == 0
-        && let Some(failure) = findings.iter().find(|finding| CONNECTION_FAILURES.contains(&finding.rule.name))
-    {
-        return not_judged(format!("No S3 call was decoded. {}", failure.message));
-    }
-    if calls == 0 {
-        return not_judged(match (shut.as_slice(), undecoded.as_slice()) {
-            ([], []) => "No S3 call was decoded: nothing was judged.".to_owned(),
-            ([], undecoded) => {
-                format!("No S3 call was decoded: {} carried plaintext that was not decoded. Nothing was judged.", list(undecoded))
-            }
-            (shut, _) => format!("No S3 call was decoded: {} stayed shut. Nothing was judged.", list(shut)),
-        });
-    }
-    // The client's own hop is what users ask about. Where it stayed shut, a look at the others is no answer.
-    let is_client_hop = |hop: &&crate::hops::Hop| view.hops.downstream(hop.id).next().is_none();
-    let shut_client = hops
-        .iter()
-        .filter(is_client_hop)
-        .find(|hop| hop.shut_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some());
-    if let Some(hop) = shut_client {
-        return not_judged(format!("The client's own hop, {}, stayed shut: what crossed it was not judged.", hop.name));
-    }
-    let undecoded_client = hops
-        .iter()
-        .filter(is_client_hop)
-        .find(|hop| hop.undecoded_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some());
-    if let Some(hop) = undecoded_client {
-        return not_judged(format!(
-            "The client's own hop, {}, carried plaintext that was not decoded: what passed there was not judged.",
-            hop.name
-        ));
-    }
-    let cut_heads = view
-        .undecoded
-        .iter()
-        .find(|row| row.reason == LossReason::HeadLimit && hops.iter().filter(is_client_hop).any(|hop| hop.id == row.hop));
-    if let Some(row) = cut_heads {
-        return not_judged(format!(
-            "Heads on {} are longer than the limits: {} of header fields were not judged.",
-            view.hops.name(row.hop),
-            bytes_text(row.bytes)
-        ));
-    }
     let decoded = hops.iter().filter(|hop| hop.calls > 0).all(|hop| hop.transport == HopTransport::Tls);
     let how = if decoded { " All of them were inside TLS." } else { "" };
     let (confidence, unseen) = match shut.as_slice() {
@@ -139,4 +95,36 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
     }
     let message = format!("{judged} judged, and nothing crossed in clear that should not.{how}{unseen}");
     Verdict { outcome: Outcome::Clean, confidence, message, rule: None }
+}
+
+/// Why nothing was judged, or not what users ask about; `None` where it was.
+fn why_not_judged(findings: &[Finding], view: &View<'_>) -> Option<String> {
+    let hops = view.hops.hops();
+    let names = |of: fn(&Hop) -> bool| hops.iter().filter(|hop| of(hop)).map(|hop| hop.name.clone()).collect::<Vec<_>>();
+    if hops.iter().all(|hop| hop.calls == 0) {
+        let failure = findings.iter().find(|finding| CONNECTION_FAILURES.contains(&finding.rule.name));
+        let (shut, undecoded) = (names(|hop| hop.shut_flows > 0), names(|hop| hop.undecoded_flows > 0));
+        return Some(match (failure, shut.as_slice(), undecoded.as_slice()) {
+            (Some(failure), ..) => format!("No S3 call was decoded. {}", failure.message),
+            (None, [], []) => "No S3 call was decoded: nothing was judged.".to_owned(),
+            (None, [], undecoded) => {
+                format!("No S3 call was decoded: {} carried plaintext that was not decoded. Nothing was judged.", list(undecoded))
+            }
+            (None, shut, _) => format!("No S3 call was decoded: {} stayed shut. Nothing was judged.", list(shut)),
+        });
+    }
+    // The client's own hop is what users ask about. Where it was not decoded, a look at the others is no answer.
+    let clients = || hops.iter().filter(|hop| view.hops.downstream(hop.id).next().is_none());
+    let undecoded = || clients().filter(|hop| hop.calls == 0 && view.hops.upstream(hop.id).is_some());
+    if let Some(hop) = undecoded().find(|hop| hop.shut_flows > 0) {
+        return Some(format!("The client's own hop, {}, stayed shut: what crossed it was not judged.", hop.name));
+    }
+    if let Some(hop) = undecoded().find(|hop| hop.undecoded_flows > 0) {
+        let what = "carried plaintext that was not decoded: what passed there was not judged.";
+        return Some(format!("The client's own hop, {}, {what}", hop.name));
+    }
+    let is_cut = |hop: &Hop| view.undecoded.iter().find(|row| row.reason == LossReason::HeadLimit && row.hop == hop.id);
+    let cut = clients().find_map(is_cut)?;
+    let bytes = bytes_text(cut.bytes);
+    Some(format!("Heads on {} are longer than the limits: {bytes} of header fields were not judged.", view.hops.name(cut.hop)))
 }
