@@ -20,7 +20,7 @@ rule! {
     /// ## What to do
     /// By the cause: give the client the CA certificate, give it a certificate of its own, or enable a common version or cipher
     /// suite.
-    "tls-handshake-failed" Error since "0.2.0"
+    "tls-handshake-failed" Error Failure since "0.2.0"
 }
 
 #[derive(Default)]

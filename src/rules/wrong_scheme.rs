@@ -22,7 +22,7 @@ rule! {
     ///
     /// ## What to do
     /// Change `https://` to `http://` in the client's endpoint or the other way round, or turn TLS on at the server. Prefer TLS.
-    "wrong-scheme" Error since "0.2.0"
+    "wrong-scheme" Error Failure since "0.2.0"
 }
 
 /// How many hops are told apart.
