@@ -21,6 +21,7 @@ pub mod policy;
 mod query;
 pub mod refusals;
 mod resolve;
+mod wrong_scheme;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -39,3 +40,4 @@ pub use origin::Origin;
 pub use payload::Payload;
 pub use query::{Query, decode_percent};
 pub use resolve::resolve;
+pub use wrong_scheme::is_plaintext_to_tls;
