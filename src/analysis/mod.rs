@@ -27,8 +27,8 @@ use std::net::IpAddr;
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
 pub use summary::{
-    ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
-    TlsRow,
+    ClientLogRow, ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow,
+    OperationRow, Summary, TlsRow,
 };
 
 use crate::hops::Correlator;

@@ -72,6 +72,14 @@ impl Sights {
         self.count += 1;
     }
 
+    /// Adds many.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        let kept: Vec<Sight> = others.first.iter().flatten().chain(&others.last).copied().collect();
+        let uncounted = others.count.saturating_sub(kept.len() as u64);
+        kept.into_iter().for_each(|sight| self.add(sight));
+        self.count = self.count.saturating_add(uncounted);
+    }
+
     /// When the first was.
     pub(super) fn since(&self) -> Option<Timestamp> {
         self.first.iter().flatten().next().map(|sight| sight.at)
