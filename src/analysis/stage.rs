@@ -12,9 +12,10 @@ use crate::hops::{
     request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Extent, Interrupted, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
+use crate::session::secrets::{Exposed, in_exchange};
 
 /// All that is known of a run so far.
 pub(super) struct Stage {
@@ -66,7 +67,8 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Sealed(sealed) => self.flows.observe_sealed(sealed),
+            Event::FlowOpened(_) | Event::Lost(_) => {}
         }
     }
 
@@ -75,10 +77,11 @@ impl Stage {
         match event {
             Event::FlowOpened(_) => self.flows.handle_open(),
             Event::Exchange(exchange) => {
-                let (hop, call) = self.judge(exchange, at);
-                sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: None });
+                let (hop, call, secrets) = self.judge(exchange, at);
+                let (call, name) = (call.as_ref(), self.topology.name(hop));
+                sink.exchange(&Judged { exchange, call, hop: name, trace: None, secrets: &secrets });
                 self.tell_raised(sink);
-                if let Some(call) = call.as_ref().filter(|_| may_go_on) {
+                if let Some(call) = call.filter(|_| may_go_on) {
                     self.offer(call, hop, None, false);
                     self.relieve(sink);
                 }
@@ -116,7 +119,8 @@ impl Stage {
         for (member, call) in chain.members.iter().zip(&calls) {
             let exchange = &*member.exchange;
             let (hop, call) = call.as_ref().map_or(("", None), |(hop, call)| (self.topology.name(*hop), call.as_ref()));
-            sink.exchange(&Judged { exchange, call, hop, trace: chain.trace });
+            let secrets = secrets_of(exchange, call);
+            sink.exchange(&Judged { exchange, call, hop, trace: chain.trace, secrets: &secrets });
         }
         self.tell_raised(sink);
         self.relieve(sink);
@@ -156,7 +160,9 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            regular: &flows.regular,
             undecoded: &flows.undecoded,
+            tls_failures: &flows.tls_failures,
             logs: &logs,
             now,
         };
@@ -175,13 +181,22 @@ impl Stage {
         }
     }
 
-    fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
+    fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>, Vec<Exposed<'x>>) {
         self.now = self.now.max(at);
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
+        self.flows.completeness.health_checks += u64::from(call.as_ref().is_some_and(Call::is_health_check));
+        let secrets = secrets_of(exchange, call.as_ref());
         let judged = call.as_ref().filter(|call| !call.is_health_check());
-        let client = judged.map(|call| self.judge_call(call, hop));
+        let client = judged.map(|call| self.count_client(call, hop));
+        if !secrets.is_empty() && exchange.transport.is_clear() {
+            let (judge, view) = self.judge_and_view();
+            judge.handle_secrets(&Disclosure { view, hop, client, exchange, call: call.as_ref(), secrets: &secrets });
+        }
+        if let Some((call, client)) = judged.zip(client) {
+            self.judge_call(call, hop, client);
+        }
         match Extent::of(exchange) {
             Extent::Whole => {}
             extent => {
@@ -196,7 +211,7 @@ impl Stage {
             let (judge, view) = self.judge_and_view();
             judge.handle_exchange(exchange, hop, &view);
         }
-        (hop, call)
+        (hop, call, secrets)
     }
 
     /// The hop of an exchange that was judged, and what it means in S3.
@@ -204,8 +219,9 @@ impl Stage {
         Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
     }
 
+    /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
     fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
-        Call::read(exchange, &self.domains)
+        Call::read(exchange, &self.domains).filter(|_| !is_plaintext_to_tls(exchange))
     }
 
     /// Remembers a call for the exchanges that stay shut.
@@ -277,9 +293,12 @@ impl Stage {
         });
     }
 
-    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
+    fn count_client(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
         self.topology.count_call(hop);
-        let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
+        self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client())
+    }
+
+    fn judge_call(&mut self, call: &Call<'_>, hop: HopId, client: ClientId) {
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
         let asked = request_encrypted.then(|| call.request_encryption());
         let told = response_encrypted.then(|| call.response_encryption());
@@ -290,7 +309,9 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };
@@ -298,7 +319,6 @@ impl Stage {
         let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
-        client
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
@@ -306,7 +326,11 @@ impl Stage {
         if let Some(hop) = undecoded {
             self.flows.add_undecoded(closed, hop);
         }
-        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let failed = self.topology.count_failed_flow(closed);
+        if let Some(hop) = failed {
+            self.flows.add_failed(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
         let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
@@ -334,7 +358,9 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };
@@ -345,6 +371,15 @@ impl Stage {
 fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {
     let headers = &call.exchange.request.headers;
     headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent))
+}
+
+/// The secrets of an exchange. The contents of objects are not read for them: they are the users'.
+fn secrets_of<'x>(exchange: &'x Exchange, call: Option<&Call<'_>>) -> Vec<Exposed<'x>> {
+    let operation = call.map_or(Operation::UNKNOWN, |call| call.operation);
+    let is_success = exchange.status().is_some_and(|status| status < 300);
+    let mut secrets = Vec::new();
+    in_exchange(exchange, [!operation.writes_object(), !(is_success && operation.reads_object())], &mut secrets);
+    secrets
 }
 
 /// The clients by hop and program: addresses with the same program on a hop are one row.

@@ -326,7 +326,7 @@ fn a_body_behind_a_response_to_head_is_counted_as_such() {
     check(
         &format!("{head}!\n< hello\\\n{next}"),
         &format!(
-            "{first} [2 @2-2]\nlost 5 body-after-head at 3\n1.2 GET /b/k HTTP/1.1 1h [4 @4-4] -> HTTP/1.1 200 OK 1h length 0 [5 @5-5] !bytes-after-end"
+            "{first} [2 @2-2]\n1.2 GET /b/k HTTP/1.1 1h [4 @4-4] -> HTTP/1.1 200 OK 1h length 0 [5 @5-5] !bytes-after-end\nlost 5 body-after-head at 3"
         ),
     );
     check(
