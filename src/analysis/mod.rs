@@ -15,6 +15,8 @@ mod body_stories;
 #[cfg(test)]
 mod ending_stories;
 #[cfg(test)]
+mod fix_stories;
+#[cfg(test)]
 mod hop_stories;
 #[cfg(test)]
 mod stories;
