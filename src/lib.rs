@@ -56,4 +56,8 @@ pub mod rules;
 pub mod s3;
 pub mod session;
 
+#[cfg(test)]
+#[path = "../tests/support/require.rs"]
+mod require;
+
 pub use open::{Events, OpenError, open, open_all};
