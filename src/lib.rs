@@ -41,6 +41,7 @@
 //! libpcap. A library needs neither: `default-features = false`.
 
 pub mod analysis;
+pub mod blobs;
 pub mod capture;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -48,6 +49,8 @@ pub mod cli;
 pub mod convert;
 pub mod decode;
 pub mod hops;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod model;
 mod open;
 pub mod pipeline;

@@ -14,21 +14,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("s3", &["model"]),
     ("session", &["model", "s3"]),
     ("hops", &["model", "s3"]),
-    ("rules", &["model", "s3", "hops"]),
-    ("analysis", &["model", "s3", "hops", "rules"]),
+    ("blobs", &["model", "decode", "session"]),
+    ("rules", &["model", "s3", "session", "hops"]),
+    ("analysis", &["model", "s3", "session", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
     ("open", &["model", "capture", "decode"]),
     ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    ("proxy", &["model", "decode", "session"]),
-    ("replay", &["model", "decode", "session", "s3"]),
-    ("lab", &["model", "s3", "session", "proxy"]),
+    ("proxy", &["model", "decode", "session", "blobs"]),
+    ("replay", &["model", "decode", "session", "s3", "blobs"]),
+    ("keys", &["model"]),
+    ("lab", &["model", "s3", "session", "blobs", "proxy"]),
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
-            "report", "proxy", "replay", "lab",
+            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
+            "compare", "report", "proxy", "replay", "keys", "lab",
         ],
     ),
 ];
@@ -61,6 +63,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
             "capture/docker.rs",
             "capture/docker/",
             "proxy/",
+            "keys/",
             "replay/send.rs",
             "lab/",
             "pipeline/",
@@ -70,6 +73,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
 ];
 
 const EDGES: &[&str] = &[
+    "blobs/",
     "cli/",
     "main.rs",
     "capture/live.rs",
@@ -79,6 +83,10 @@ const EDGES: &[&str] = &[
     "capture/file.rs",
     "capture/interfaces.rs",
     "proxy/",
+    "keys/attach.rs",
+    "keys/process.rs",
+    "keys/tracefs.rs",
+    "keys/watch.rs",
     "replay/send.rs",
     "lab/",
 ];

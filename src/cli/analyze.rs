@@ -177,7 +177,12 @@ impl Judging {
     }
 
     pub(super) fn resources(&self) -> Resources {
-        Resources { threads: self.threads.map(usize::from), memory_bytes_max: self.max_memory, verify_records: self.verify }
+        Resources {
+            threads: self.threads.map(usize::from),
+            memory_bytes_max: self.max_memory,
+            verify_records: self.verify,
+            observe: None,
+        }
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {

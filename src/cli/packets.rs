@@ -1,10 +1,13 @@
 //! Captures through the pipeline: opened files in, the analysis' summary out.
 
+use std::sync::Arc;
+
 use crate::analysis::{Analysis, Sink};
 use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
 use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
 use crate::decode::Limits;
+use crate::decode::http1::{Config, Observe};
 use crate::model::{Secret, Untrusted};
 use crate::pipeline;
 use crate::session::source::Source;
@@ -15,13 +18,16 @@ pub(super) struct Resources {
     pub(super) memory_bytes_max: Option<u64>,
     /// Open every TLS record.
     pub(super) verify_records: bool,
+    /// Watches the HTTP/1 connections.
+    pub(super) observe: Option<Arc<dyn Observe>>,
 }
 
 impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        Limits { verify_records: self.verify_records, ..limits }
+        let http1 = Config { observe: self.observe.clone(), ..Config::default() };
+        Limits { verify_records: self.verify_records, http1: Arc::new(http1), ..limits }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod anomaly;
 mod body;
+mod chunks;
 mod event;
 mod exchange;
 mod flow;
@@ -19,6 +20,7 @@ mod untrusted;
 
 pub use anomaly::Anomaly;
 pub use body::{Body, Framing};
+pub use chunks::{ChunkRun, Chunks};
 pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
 pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};

@@ -4,14 +4,17 @@
 mod aggregate;
 mod climb;
 mod completeness;
+mod disclosed;
 mod finding;
 mod gaps;
 mod interrupted;
 mod interruptions;
 mod judge;
 mod quote;
+mod refused;
 mod rule;
 mod same_call;
+mod shown_value;
 mod sight;
 mod unseen;
 mod verdict;
@@ -24,7 +27,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -59,6 +62,8 @@ rules! {
     no_response
     response_cut_short
     header_changed_between_hops
+    request_changed_between_hops
+    response_changed_between_hops
     unfinished_multipart_upload
     retry_storm
     error_response
