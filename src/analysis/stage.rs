@@ -67,7 +67,8 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Sealed(sealed) => self.flows.observe_sealed(sealed),
+            Event::FlowOpened(_) | Event::Lost(_) => {}
         }
     }
 
@@ -159,6 +160,7 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            regular: &flows.regular,
             undecoded: &flows.undecoded,
             logs: &logs,
             now,
@@ -183,6 +185,7 @@ impl Stage {
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
+        self.flows.completeness.health_checks += u64::from(call.as_ref().is_some_and(Call::is_health_check));
         let secrets = secrets_of(exchange, call.as_ref());
         let judged = call.as_ref().filter(|call| !call.is_health_check());
         let client = judged.map(|call| self.count_client(call, hop));
@@ -304,6 +307,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
@@ -347,6 +351,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             logs: &self.logs,
             now: self.now,
