@@ -20,6 +20,7 @@ mod payload;
 pub mod policy;
 mod query;
 mod resolve;
+mod wrong_scheme;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -38,3 +39,4 @@ pub use origin::Origin;
 pub use payload::Payload;
 pub use query::{Query, decode_percent};
 pub use resolve::resolve;
+pub use wrong_scheme::is_plaintext_to_tls;
