@@ -16,7 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hops", &["model", "s3"]),
     ("blobs", &["model", "decode", "session"]),
     ("rules", &["model", "s3", "hops"]),
-    ("analysis", &["model", "s3", "hops", "rules"]),
+    ("analysis", &["model", "s3", "session", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
     ("open", &["model", "capture", "decode"]),
     ("convert", &["model", "capture", "decode", "session", "s3"]),

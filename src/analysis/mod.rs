@@ -5,6 +5,7 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod recorded;
 mod stage;
 mod summary;
 mod tables;

@@ -87,6 +87,21 @@ impl Exchange {
         }
     }
 
+    /// The bodies of both messages, as far as they were seen.
+    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+        let response = self.response().map(|response| &response.body);
+        [Some(&self.request.body), response].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        let response = match &mut self.outcome {
+            Outcome::Answered(response) => Some(&mut response.body),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        };
+        [Some(&mut self.request.body), response].into_iter().flatten()
+    }
+
     /// The status of the response, where one was seen.
     pub fn status(&self) -> Option<u16> {
         self.response().map(|response| response.status)

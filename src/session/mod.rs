@@ -4,15 +4,19 @@ pub mod annotate;
 mod disguises;
 mod json_text;
 pub mod jsonl;
+pub mod merged;
 mod needles;
 pub mod pcapng;
 mod places;
+pub mod record;
 pub mod redact;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wire;
 
+pub use merged::Merged;
 pub use places::Kind;
+pub use record::Recorder;
 pub use redact::{Redactor, Shown};
 pub use source::Source;

@@ -104,6 +104,17 @@ pub struct Totals {
     pub unseen: Vec<UnseenTotal>,
 }
 
+impl Totals {
+    /// Adds what another run counted.
+    pub fn add(&mut self, other: Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.packets_truncated = self.packets_truncated.saturating_add(other.packets_truncated);
+        self.packets_undecodable = self.packets_undecodable.saturating_add(other.packets_undecodable);
+        self.packets_dropped = self.packets_dropped.saturating_add(other.packets_dropped);
+        self.unseen.extend(other.unseen);
+    }
+}
+
 /// How much of one kind was not seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

@@ -140,10 +140,16 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Hands on the lines so far.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(self.json.text())?;
+        self.json.clear();
+        self.out.flush()
+    }
+
     /// Hands everything on and gives the output back.
     pub fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(self.json.text())?;
-        self.out.flush()?;
+        self.flush()?;
         Ok(self.out)
     }
 
