@@ -49,9 +49,12 @@ pub mod cli;
 pub mod convert;
 pub mod decode;
 pub mod hops;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod model;
 mod open;
 pub mod pipeline;
+pub mod proxy;
 pub mod report;
 pub mod rules;
 pub mod s3;

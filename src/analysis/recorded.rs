@@ -8,11 +8,14 @@ use crate::session::jsonl::{Record, Totals};
 impl Analysis {
     /// A record of a recorded run, in order.
     pub fn handle_record(&mut self, record: Record, sink: &mut dyn Sink) {
-        self.handle_recording();
         match record {
             Record::Exchange(recorded) => {
                 self.handle_hop_name(recorded.exchange.endpoints.server, &recorded.hop);
                 self.handle_event(Event::Exchange(Box::new(recorded.exchange)), sink);
+            }
+            Record::Opened(opened) => {
+                self.recorded_open.insert(opened.flow);
+                self.handle_event(Event::FlowOpened(opened), sink);
             }
             Record::Flow(recorded) => {
                 let closed = recorded.closed;
@@ -20,8 +23,10 @@ impl Analysis {
                 if let Some(hop) = &recorded.hop {
                     self.handle_hop_name(endpoints.server, hop);
                 }
-                // A recording reports connections at their end: what is counted at their beginning is counted here.
-                self.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first }), sink);
+                if !self.recorded_open.remove(&flow) {
+                    // Of this connection only the end was recorded.
+                    self.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first }), sink);
+                }
                 self.handle_event(Event::FlowClosed(Box::new(closed)), sink);
             }
             Record::Sealed(recorded) => {

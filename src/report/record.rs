@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::analysis::{Judged, JudgedSealed, Sink, Summary};
-use crate::model::{FlowClosed, Loss};
+use crate::model::{ExchangeId, FlowClosed, FlowOpened, Loss};
 use crate::report::{Report, json};
 use crate::session::record;
 use crate::session::redact::Redactor;
@@ -14,7 +14,7 @@ pub struct Recorder<W: Write>(record::Recorder<W>);
 
 impl<W: Write> Recorder<W> {
     /// Learns the secrets only.
-    pub const fn new(redactor: Redactor) -> Self {
+    pub fn new(redactor: Redactor) -> Self {
         Self(record::Recorder::new(redactor))
     }
 
@@ -57,7 +57,15 @@ impl<W: Write> Recorder<W> {
 
 impl<W: Write> Sink for Recorder<W> {
     fn exchange(&mut self, record: &Judged<'_>) {
-        self.0.exchange(record.exchange, record.call, record.hop, record.trace);
+        self.0.exchange(record.exchange, record.call, record.hop, record.trace, record.secrets);
+    }
+
+    fn deferred(&mut self, id: ExchangeId) {
+        self.0.defer(id);
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        self.0.opened(opened);
     }
 
     fn sealed(&mut self, record: &JudgedSealed<'_>) {

@@ -1,16 +1,19 @@
 //! Other encryption parameters of requests that anybody on the path could read.
 
 use crate::hops::ClientId;
+use crate::model::HeaderName;
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list};
 use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Disclosure, Finding, Findings, Fix, Severity, View, Watch, rule};
 use crate::s3::{Call, EncryptionKind};
+use crate::session::secrets::{Exposed, Exposure};
 
 rule! {
     /// ## What it reports
-    /// Requests in clear that ask for server-side encryption: the algorithm, the bucket-key switch, the customer algorithm and
-    /// the MD5 of a customer key. Keys, key ids and contexts have rules of their own.
+    /// Requests in plaintext that ask for server-side encryption: the algorithm, the bucket-key switch, the customer algorithm and
+    /// the MD5 of a customer key. Keys, key ids and contexts have rules of their own. Where all of them ask for SSE-S3
+    /// (`AES256`), it is a note: that discloses nothing of a key.
     ///
     /// ## Why it matters
     /// The headers tell how objects are protected; the MD5 lets somebody who guesses a customer key check the guess. An
@@ -21,7 +24,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop. `AES256` alone discloses little and is a known way around `copy-refused-by-client`.
-    "sse-header-in-clear" Warning since "0.1.0"
+    "sse-header-in-clear" Warning Exposure since "0.1.0"
 }
 
 #[derive(Default)]
@@ -39,6 +42,21 @@ struct Kinds {
 }
 
 impl Watch for State {
+    /// Digests of customer keys in other places than the headers that [`Watch::handle_call`] reads.
+    fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
+        let is_read_elsewhere = |secret: &&Exposed<'_>| !matches!(secret.field, None | Some(HeaderName::Other));
+        let other = disclosed.of(Exposure::KeyDigest).find(|secret| !is_read_elsewhere(secret));
+        let (Some(secret), Some(client)) = (other, disclosed.client) else { return };
+        if disclosed.call.is_some_and(|call| call.has_encryption_headers().0) {
+            return;
+        }
+        let Some((row, is_first)) = self.clients.add(client, Sight::of_side(disclosed.exchange, secret.from)) else { return };
+        row.value.key_md5 += 1;
+        if is_first && let Some(finding) = self.render(client, &disclosed.view) {
+            findings.raise(finding);
+        }
+    }
+
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
         if !context.is_clear || !context.request_encrypted {
             return;
@@ -98,7 +116,9 @@ impl State {
             view.hop_name(hop),
             list(&words)
         );
+        let is_sse_s3_alone = kinds.sse_s3 > 0 && [kinds.sse_kms, kinds.customer, kinds.key_md5, kinds.other] == [0; 4];
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
+            .with_severity(if is_sse_s3_alone { Severity::Note } else { RULE.severity })
             .about("client", view.client_text(client))
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::tls_on_the_front());

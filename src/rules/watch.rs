@@ -1,13 +1,15 @@
 //! What a rule hears, and what it may look up while it thinks.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
+use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
 use crate::model::{Exchange, Frame, LossReason, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Encryption};
+use crate::session::secrets::{Exposed, Exposure};
 
 /// A rule at work. Events come in capture order; every state is bounded.
 pub trait Watch: Send {
@@ -16,6 +18,10 @@ pub trait Watch: Send {
 
     /// One exchange that is odd or no S3 call. It comes before [`Watch::handle_call`] of the same exchange.
     fn handle_exchange(&mut self, _exchange: &Exchange, _hop: HopId, _view: &View<'_>, _findings: &mut Findings) {}
+
+    /// An exchange on a plaintext hop that holds secrets, S3 or not. It comes before [`Watch::handle_call`] of the same exchange.
+    /// The signature in the `Authorization` of a signed call is not among them: every call has one.
+    fn handle_secrets(&mut self, _disclosed: &Disclosure<'_>, _findings: &mut Findings) {}
 
     /// A call was found to be the same as one on the next hop. [`Watch::handle_call`] came before for either: when a partner
     /// comes cannot be told, so that calls are judged without waiting for it.
@@ -54,6 +60,35 @@ pub struct Context<'a> {
     pub told: &'a Encryption<'a>,
 }
 
+/// An exchange on a plaintext hop, with the secrets in it: those that redaction replaces.
+#[derive(Clone, Copy)]
+pub struct Disclosure<'a> {
+    /// What else is known.
+    pub view: View<'a>,
+    /// The hop it was seen on.
+    pub hop: HopId,
+    /// Who sent it, where it is a call of an S3 client.
+    pub client: Option<ClientId>,
+    /// The exchange.
+    pub exchange: &'a Exchange,
+    /// What it means in S3, where it does.
+    pub call: Option<&'a Call<'a>>,
+    /// Its secrets.
+    pub secrets: &'a [Exposed<'a>],
+}
+
+impl<'a> Disclosure<'a> {
+    /// The secrets of one sort.
+    pub fn of(&self, exposure: Exposure) -> impl Iterator<Item = &'a Exposed<'a>> {
+        self.secrets.iter().filter(move |secret| secret.kind.exposure() == exposure)
+    }
+
+    /// Whether the server's response is a success.
+    pub fn is_accepted(&self) -> bool {
+        self.exchange.status().is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
 /// A call that was seen on two hops.
 #[derive(Clone, Copy)]
 pub struct Joined<'a> {
@@ -67,8 +102,12 @@ pub struct Joined<'a> {
     pub downstream: &'a Call<'a>,
     /// The call on the next hop towards the store.
     pub upstream: &'a Call<'a>,
-    /// What the proxy did to the head of the request.
+    /// What the proxy did to the headers of the request.
     pub request_changes: &'a [Change<'a>],
+    /// What it did to the request line.
+    pub line_changes: &'a [LineChange<'a>],
+    /// What it did to the headers of the response, from the store's to the client's.
+    pub response_changes: &'a [Change<'a>],
 }
 
 /// What a rule may look up.
@@ -84,6 +123,8 @@ pub struct View<'a> {
     pub completeness: &'a Completeness,
     /// TLS flows that stayed shut.
     pub shut: &'a [ShutFlows],
+    /// What clients sent inside TLS that was not decrypted, by their address.
+    pub regular: &'a [Regular],
     /// Plaintext that was not decoded.
     pub undecoded: &'a [UndecodedFlows],
     /// The clients' own logs, by file.
@@ -105,6 +146,47 @@ pub struct ShutFlows {
     pub sealed_bytes: u64,
     /// Where the first of them began.
     pub first: Frame,
+}
+
+/// Requests of one client address inside TLS that was not decrypted: whether they look like health checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regular {
+    /// The address.
+    pub client: IpAddr,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that have another size than the first, or came sooner after the one before than health checks do.
+    pub irregular: u64,
+    /// Bytes of the first request.
+    pub request_bytes: u64,
+    /// When the last began.
+    pub last: Timestamp,
+}
+
+impl Regular {
+    /// How many addresses are told apart.
+    pub const CLIENTS_MAX: usize = 256;
+    /// Health checks come seconds apart; requests of a job come within milliseconds.
+    const GAP_MIN: Duration = Duration::from_secs(1);
+    /// The head of a health check is small.
+    const BYTES_MAX: u64 = 1024;
+
+    /// Starts with the first request of an address.
+    pub const fn new(client: IpAddr, bytes: u64, at: Timestamp) -> Self {
+        Self { client, requests: 1, irregular: 0, request_bytes: bytes, last: at }
+    }
+
+    /// Adds a request.
+    pub fn add(&mut self, bytes: u64, at: Timestamp) {
+        self.requests += 1;
+        self.irregular += u64::from(bytes != self.request_bytes || at.since(self.last) < Self::GAP_MIN);
+        self.last = self.last.max(at);
+    }
+
+    /// Whether all of them look like health checks: two at least, small, of one size, and seconds apart.
+    pub const fn is_regular(&self) -> bool {
+        self.requests >= 2 && self.irregular == 0 && self.request_bytes <= Self::BYTES_MAX
+    }
 }
 
 /// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.

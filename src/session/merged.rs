@@ -1,7 +1,7 @@
 //! Several recordings as one session: their records in the order of time, numbered so that nothing of one is taken for
 //! something of another. Who judges, converts, compares or sends a recording again reads it through this.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 
 use thiserror::Error;
@@ -10,7 +10,10 @@ use crate::model::{ExchangeId, FlowId, Frame, Frames, Outcome, SealedPartner, Ti
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
-/// The records of recordings that are read at the same time. It holds one record of each.
+/// The records of recordings that are read at the same time.
+///
+/// The records of one recording come in their turns, as they happened: a line that was written late, since it waited for what
+/// belongs to it, is read in its place. So many lines are held at most: [`HELD_MAX`], or [`HELD_BYTES_MAX`] bytes of them.
 ///
 /// A single recording keeps its numbers. Of several, connections are numbered in blocks of 10^12: those of the first that comes
 /// up to there, those of the next from there on. Their files are numbered in the order in which records name them.
@@ -24,6 +27,12 @@ struct Part<R> {
     name: String,
     reader: Reader<R>,
     next: Option<Record>,
+    /// Lines that were read before their turn, with their lengths.
+    held: BTreeMap<u64, (Record, usize)>,
+    held_bytes: usize,
+    /// The turn that is due.
+    due: u64,
+    is_at_end: bool,
     sources: Vec<Source>,
     totals: Option<Totals>,
     is_begun: bool,
@@ -57,6 +66,10 @@ impl<R: BufRead> Merged<R> {
             name,
             reader: Reader::new(input),
             next: None,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            due: 1,
+            is_at_end: false,
             sources: Vec::new(),
             totals: None,
             is_begun: false,
@@ -113,22 +126,60 @@ impl<R: BufRead> Part<R> {
     /// Reads on to the next record that has a time.
     fn advance(&mut self) -> Result<(), MergeError> {
         loop {
-            match self.reader.read().map_err(|source| MergeError { name: self.name.clone(), source })? {
-                Some(Record::Source(source)) => self.sources.push(source),
-                Some(Record::Summary(totals)) => self.totals = Some(totals),
-                next => {
-                    self.next = next;
+            if let Some(record) = self.take_due() {
+                self.next = Some(record);
+                return Ok(());
+            }
+            if self.is_at_end {
+                return Ok(());
+            }
+            let record = self.reader.read().map_err(|source| MergeError { name: self.name.clone(), source })?;
+            match (record, self.reader.turn()) {
+                (Some(Record::Source(source)), _) => self.sources.push(source),
+                (Some(Record::Summary(totals)), _) => self.totals = Some(totals),
+                (Some(record), Some(turn)) => {
+                    let bytes = self.reader.line_bytes();
+                    self.held_bytes += bytes;
+                    // Two lines of one turn are of no writer of ours: the later one is read as if it had none.
+                    if let Some((record, bytes)) = self.held.insert(turn, (record, bytes)) {
+                        self.held_bytes -= bytes;
+                        self.next = Some(record);
+                        return Ok(());
+                    }
+                }
+                (Some(record), None) => {
+                    self.next = Some(record);
                     return Ok(());
                 }
+                (None, _) => self.is_at_end = true,
             }
         }
     }
+
+    /// The held line whose turn it is; where that does not come, the first one.
+    fn take_due(&mut self) -> Option<Record> {
+        let (turn, _) = self.held.first_key_value()?;
+        let is_full = self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX;
+        if *turn > self.due && !is_full && !self.is_at_end {
+            return None;
+        }
+        let (turn, (record, bytes)) = self.held.pop_first()?;
+        self.held_bytes -= bytes;
+        self.due = turn.saturating_add(1);
+        Some(record)
+    }
 }
+
+/// Lines that are held until those before them have come.
+pub const HELD_MAX: usize = 1 << 16;
+/// Bytes of such lines.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
 
 fn time_of(record: &Record) -> Timestamp {
     match record {
         Record::Exchange(recorded) => recorded.exchange.request.start,
         Record::Sealed(recorded) => recorded.exchange.response.end,
+        Record::Opened(opened) => opened.first.at,
         Record::Flow(recorded) => recorded.closed.last.at,
         Record::Loss(loss) => loss.stamp.at,
         Record::Source(_) | Record::Summary(_) => Timestamp::EPOCH,
@@ -179,6 +230,10 @@ impl Numbers {
                     downstream: self.id(index, partner.downstream),
                     is_sole: partner.is_sole,
                 });
+            }
+            Record::Opened(opened) => {
+                opened.flow = self.flow(index, opened.flow);
+                opened.first.frame = self.frame(index, opened.first.frame);
             }
             Record::Flow(recorded) => {
                 let closed = &mut recorded.closed;

@@ -7,16 +7,17 @@ pub mod jsonl;
 pub mod merged;
 mod needles;
 pub mod pcapng;
-mod places;
 pub mod record;
 pub mod redact;
+pub mod secrets;
 pub mod source;
+pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wire;
 
 pub use merged::Merged;
-pub use places::Kind;
 pub use record::Recorder;
 pub use redact::{Redactor, Shown};
+pub use secrets::Kind;
 pub use source::Source;

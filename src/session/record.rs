@@ -1,11 +1,13 @@
 //! Writes a session while exchanges come: learns the secrets of each, and writes every line redacted.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
-use crate::model::{Exchange, ExchangeId, FlowClosed, Loss, SealedExchange, SealedPartner};
-use crate::s3::Call;
+use crate::model::{Exchange, ExchangeId, FlowClosed, FlowOpened, Loss, SealedExchange, SealedPartner};
+use crate::s3::{Call, Domains};
 use crate::session::jsonl::Writer;
 use crate::session::redact::Redactor;
+use crate::session::secrets::{Exposed, in_exchange};
 use crate::session::source::Source;
 
 /// Records what comes, and keeps none of it. It writes if there is somewhere to write to.
@@ -17,12 +19,16 @@ pub struct Recorder<W: Write> {
     failure: Option<io::Error>,
     exchanges: u64,
     calls: u64,
+    /// The turn of the next line.
+    turn: u64,
+    /// The turns of exchanges that are recorded later.
+    deferred: HashMap<ExchangeId, u64>,
 }
 
 impl<W: Write> Recorder<W> {
     /// Learns only.
-    pub const fn new(redactor: Redactor) -> Self {
-        Self { redactor, writer: None, failure: None, exchanges: 0, calls: 0 }
+    pub fn new(redactor: Redactor) -> Self {
+        Self { redactor, writer: None, failure: None, exchanges: 0, calls: 0, turn: 0, deferred: HashMap::new() }
     }
 
     /// Learns, and writes a session to `out`.
@@ -45,27 +51,61 @@ impl<W: Write> Recorder<W> {
         self.calls
     }
 
-    /// Records an exchange of a hop; `trace` is the exchange nearest the client of the same call, where that is known.
-    pub fn exchange(&mut self, exchange: &Exchange, call: Option<&Call<'_>>, hop: &str, trace: Option<ExchangeId>) {
+    /// Records an exchange of which nothing is known but its hop.
+    pub fn exchange_of(&mut self, hop: &str, exchange: &Exchange, domains: &Domains) {
+        let call = Call::read(exchange, domains);
+        let mut secrets = Vec::new();
+        in_exchange(exchange, [true, true], &mut secrets);
+        self.exchange(exchange, call.as_ref(), hop, None, &secrets);
+    }
+
+    /// Records an exchange of a hop, with what it means in S3 and the secrets that are in it; `trace` is the exchange nearest the client
+    /// of the same call, where that is known.
+    pub fn exchange(
+        &mut self,
+        exchange: &Exchange,
+        call: Option<&Call<'_>>,
+        hop: &str,
+        trace: Option<ExchangeId>,
+        secrets: &[Exposed<'_>],
+    ) {
         self.exchanges += 1;
         self.calls += u64::from(call.is_some());
-        self.redactor.learn(exchange);
-        self.write(|writer, redactor| writer.write_exchange(exchange, call, hop, trace, redactor));
+        self.redactor.learn_secrets(secrets);
+        let turn = self.deferred.remove(&exchange.id).unwrap_or_else(|| self.next_turn());
+        self.write(|writer, redactor| writer.at(turn).write_exchange(exchange, call, hop, trace, redactor));
+    }
+
+    /// An exchange came whose line is written later, when its partners are known: it keeps its place in the order.
+    pub fn defer(&mut self, id: ExchangeId) {
+        if self.writer.is_some() {
+            let turn = self.next_turn();
+            self.deferred.insert(id, turn);
+        }
     }
 
     /// Records an exchange inside TLS that was not decrypted, with the exchange that is held to have led to it, and how surely.
     pub fn sealed(&mut self, sealed: &SealedExchange, hop: &str, partner: Option<(SealedPartner, &'static str)>) {
-        self.write(|writer, _| writer.write_sealed(sealed, hop, partner));
+        let turn = self.next_turn();
+        self.write(|writer, _| writer.at(turn).write_sealed(sealed, hop, partner));
+    }
+
+    /// Records the first packet of a connection.
+    pub fn opened(&mut self, opened: &FlowOpened) {
+        let turn = self.next_turn();
+        self.write(|writer, _| writer.at(turn).write_opened(opened));
     }
 
     /// Records a connection at its end.
     pub fn flow(&mut self, closed: &FlowClosed, hop: Option<&str>) {
-        self.write(|writer, redactor| writer.write_flow(closed, hop, redactor));
+        let turn = self.next_turn();
+        self.write(|writer, redactor| writer.at(turn).write_flow(closed, hop, redactor));
     }
 
     /// Records something that was not decoded.
     pub fn loss(&mut self, loss: &Loss) {
-        self.write(|writer, _| writer.write_loss(loss));
+        let turn = self.next_turn();
+        self.write(|writer, _| writer.at(turn).write_loss(loss));
     }
 
     /// Records where the exchanges came from.
@@ -88,6 +128,11 @@ impl<W: Write> Recorder<W> {
             (None, Some(writer)) => writer.finish().map(drop),
             (None, None) => Ok(()),
         }
+    }
+
+    const fn next_turn(&mut self) -> u64 {
+        self.turn += 1;
+        self.turn
     }
 
     /// Lets `line` write, where there is somewhere to write to and nothing failed before.

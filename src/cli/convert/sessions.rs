@@ -17,7 +17,7 @@ use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, analyze_sessions};
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::convert::{Choice, Format, Synthesis};
-use crate::model::{FlowClosed, FlowId, Loss, Untrusted};
+use crate::model::{ExchangeId, FlowClosed, FlowId, FlowOpened, Loss, Untrusted};
 use crate::report::Recorder;
 use crate::session::jsonl::{Record, Recorded};
 use crate::session::redact::Redactor;
@@ -86,6 +86,7 @@ fn keeps(choice: &Choice, record: &Record) -> bool {
     match record {
         Record::Exchange(recorded) => choice.keeps(recorded.exchange.id),
         Record::Sealed(recorded) => choice.keeps(recorded.exchange.id),
+        Record::Opened(opened) => keeps_flow(choice, opened.flow),
         Record::Flow(recorded) => keeps_flow(choice, recorded.closed.flow),
         Record::Loss(loss) => loss.flow.is_none_or(|flow| keeps_flow(choice, flow)),
         Record::Source(_) | Record::Summary(_) => true,
@@ -170,6 +171,18 @@ impl Sink for Chosen<'_> {
             if !self.choice.is_all() {
                 self.blobs.extend(record.exchange.bodies().filter(|body| body.stored).filter_map(|body| body.sha256.as_deref()));
             }
+        }
+    }
+
+    fn deferred(&mut self, id: ExchangeId) {
+        if self.choice.keeps(id) {
+            self.recorder.deferred(id);
+        }
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        if keeps_flow(self.choice, opened.flow) {
+            self.recorder.flow_opened(opened);
         }
     }
 

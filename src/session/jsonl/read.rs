@@ -7,8 +7,10 @@ use std::io::{self, BufRead, Read as _};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::model::{Exchange, ExchangeId, FlowClosed, FlowId, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp};
-use crate::session::jsonl::flow::FlowLine;
+use crate::model::{
+    Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp,
+};
+use crate::session::jsonl::flow::{FlowLine, OpenedLine};
 use crate::session::jsonl::parts::{ExchangeLine, parse_time};
 use crate::session::jsonl::sealed::SealedLine;
 use crate::session::source::Source;
@@ -49,6 +51,8 @@ pub enum Record {
     Exchange(Box<Recorded>),
     /// An exchange that stayed shut.
     Sealed(Box<RecordedSealed>),
+    /// The first packet of a connection.
+    Opened(FlowOpened),
     /// A connection at its end.
     Flow(Box<RecordedFlow>),
     /// Something that was not decoded.
@@ -133,12 +137,13 @@ pub struct Reader<R> {
     line: u64,
     buffer: Vec<u8>,
     torn: bool,
+    turn: Option<u64>,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads from `input`.
     pub const fn new(input: R) -> Self {
-        Self { input, line: 0, buffer: Vec::new(), torn: false }
+        Self { input, line: 0, buffer: Vec::new(), torn: false, turn: None }
     }
 
     /// The next record; lines of types that only reports need are passed over.
@@ -163,6 +168,16 @@ impl<R: BufRead> Reader<R> {
         self.torn
     }
 
+    /// The place of the last record in the order of what happened, where it says one.
+    pub const fn turn(&self) -> Option<u64> {
+        self.turn
+    }
+
+    /// Bytes of the last line read.
+    pub const fn line_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The last line read, from 1.
     pub const fn line(&self) -> u64 {
         self.line
@@ -180,14 +195,17 @@ impl<R: BufRead> Reader<R> {
         Ok(length > 0)
     }
 
-    fn parse(&self) -> Result<Option<Record>, String> {
+    fn parse(&mut self) -> Result<Option<Record>, String> {
+        self.turn = None;
         let text = self.buffer.trim_ascii();
         if text.is_empty() {
             return Ok(None);
         }
         let tagged: Tagged = from_json(text)?;
+        self.turn = tagged.turn;
         Ok(match tagged.kind.as_str() {
             "exchange" => Some(Record::Exchange(Box::new(from_json::<ExchangeLine>(text)?.build()?))),
+            "opened" => Some(Record::Opened(from_json::<OpenedLine>(text)?.build()?)),
             "flow" => Some(Record::Flow(Box::new(from_json::<FlowLine>(text)?.build()?))),
             "sealed" => Some(Record::Sealed(Box::new(from_json::<SealedLine>(text)?.build()?))),
             "loss" => Some(Record::Loss(from_json::<LossLine>(text)?.build()?)),
@@ -206,6 +224,8 @@ fn from_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
 struct Tagged {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
+    turn: Option<u64>,
 }
 
 #[derive(Deserialize)]
