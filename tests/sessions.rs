@@ -1,5 +1,5 @@
 //! A session says what its capture said: every recorded lab run, written as JSON lines and read back.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it skips")]
+#![expect(clippy::print_stderr, clippy::indexing_slicing, reason = "a test fails by panicking, and says what it skips")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ fn damage(capture: &Path, damaged: &Path, lost: &[u16], cut: &[u16], keeps_secre
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 8, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn no_conversion_of_a_damaged_capture_changes_what_is_reported(
         which in any::<prop::sample::Index>(),
@@ -182,7 +182,7 @@ fn a_session_of_shut_connections_alone_is_not_judged() {
     let run = Command::cargo_bin("hopwire").unwrap().args(["analyze", "-"]).write_stdin(text).output().unwrap();
     assert_eq!(run.status.code(), Some(3));
     let shown = String::from_utf8(run.stderr).unwrap();
-    assert!(shown.contains(&format!("{flows} TLS connections stayed shut")), "{shown}");
+    assert!(shown.contains("was not decrypted (no-secret)"), "{shown}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::analysis::{Analysis, Counts, Sink};
 use crate::model::{Event, FlowOpened};
-use crate::rules::Unseen;
-use crate::session::jsonl::{Record, Totals};
+use crate::rules::{Regular, Unseen};
+use crate::session::jsonl::{Record, Totals, UndecryptedClient};
 
 impl Analysis {
     /// A record of a recorded run, in order.
@@ -60,5 +60,9 @@ impl Analysis {
             }
         }
         self.handle_counts(&counts);
+        for one in &totals.undecrypted_clients {
+            let UndecryptedClient { client, requests, irregular, request_bytes, last } = *one;
+            self.stage.handle_undecrypted_client(Regular { client, requests, irregular, request_bytes, last });
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::hops::{
     request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Regular, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
 use crate::session::secrets::{Exposed, in_exchange};
@@ -60,6 +60,11 @@ impl Stage {
 
     pub(super) fn handle_counts(&mut self, counts: &Counts) {
         self.flows.handle_counts(counts);
+    }
+
+    /// What a recorded run saw of the requests of one client inside TLS that was not decrypted.
+    pub(super) fn handle_undecrypted_client(&mut self, regular: Regular) {
+        self.flows.add_regular(regular);
     }
 
     /// Hears an event long before its turn.
@@ -181,6 +186,7 @@ impl Stage {
             completeness: flows.completeness,
             losses: flows.losses,
             tls_flows: flows.tls,
+            undecrypted_clients: flows.regular,
         }
     }
 

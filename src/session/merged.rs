@@ -282,3 +282,73 @@ impl Numbers {
         *frames = frames.iter().map(|frame| self.frame(index, frame)).collect::<Frames>().with_count(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Loss, LossReason, Stamp};
+    use crate::session::jsonl::Writer;
+
+    /// A recording of losses of these sizes, each with its turn, where it has one.
+    fn recording(losses: &[(u64, Option<u64>)]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        for (bytes, turn) in losses {
+            let at = Timestamp::from_nanos(bytes.cast_signed());
+            let stamp = Stamp { at, frame: Frame::new(0, *bytes) };
+            let loss = Loss { reason: LossReason::NotHttp, flow: Some(FlowId(7)), bytes: *bytes, stamp };
+            match turn {
+                Some(turn) => writer.at(*turn).write_loss(&loss).unwrap(),
+                None => writer.write_loss(&loss).unwrap(),
+            }
+        }
+        writer.finish().unwrap()
+    }
+
+    /// The sizes of the losses in order, with their connections and files.
+    fn read(recordings: &[Vec<u8>]) -> Vec<(u64, u64, u16)> {
+        let named = recordings.iter().map(|recording| ("x".to_owned(), recording.as_slice()));
+        let mut merged = Merged::new(named);
+        let mut seen = Vec::new();
+        while let Some(record) = merged.read().unwrap() {
+            let Record::Loss(loss) = record else { panic!("{record:?}") };
+            seen.push((loss.bytes, loss.flow.unwrap().0, loss.stamp.frame.file()));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_line_that_was_written_late_is_read_in_its_turn() {
+        let sizes = |recording: Vec<u8>| read(&[recording]).into_iter().map(|(bytes, ..)| bytes).collect::<Vec<_>>();
+        assert_eq!(sizes(recording(&[(20, Some(2)), (30, Some(3)), (10, Some(1)), (40, Some(4))])), [10, 20, 30, 40]);
+        // A turn that never comes, and lines without one.
+        assert_eq!(sizes(recording(&[(30, Some(3)), (20, Some(2)), (5, None), (90, Some(9))])), [5, 20, 30, 90]);
+        assert_eq!(sizes(recording(&[(1, Some(1)), (2, Some(1))])).len(), 2);
+    }
+
+    #[test]
+    fn records_of_several_recordings_come_by_time_and_are_told_apart() {
+        let seen = read(&[recording(&[(10, Some(1)), (30, Some(2))]), recording(&[(20, Some(1)), (40, Some(2))])]);
+        assert_eq!(seen, [(10, 7, 0), (20, BLOCK + 7, 1), (30, 7, 0), (40, BLOCK + 7, 1)]);
+    }
+
+    #[test]
+    fn what_was_merged_before_can_be_merged_again() {
+        let mut numbers = Numbers::new(true);
+        let given =
+            [(0, 3), (1, 3), (0, BLOCK + 3), (1, BLOCK + 3), (0, 3)].map(|(index, flow)| numbers.flow(index, FlowId(flow)).0);
+        assert_eq!(given, [3, BLOCK + 3, 2 * BLOCK + 3, 3 * BLOCK + 3, 3]);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_is_reported_with_its_recording() {
+        let mut text = recording(&[(10, Some(1)), (20, Some(2))]);
+        text.truncate(text.len() - 9);
+        let mut merged = Merged::new([("run.jsonl".to_owned(), text.as_slice())]);
+        while merged.read().unwrap().is_some() {}
+        let origin = merged.finish();
+        assert_eq!(origin.torn, [("run.jsonl".to_owned(), 2)]);
+        assert_eq!(origin.sources[0].file, "run.jsonl");
+        let mut broken = Merged::new([("a.jsonl".to_owned(), &b"{}\n{}\n"[..])]);
+        assert_eq!(broken.read().unwrap_err().name, "a.jsonl");
+    }
+}

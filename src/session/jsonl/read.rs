@@ -3,12 +3,14 @@
 //! Secrets that were redacted come back as placeholders: a value is there, equal secrets are equal, and none is known.
 
 use std::io::{self, BufRead, Read as _};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::model::{
     Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp,
+    Timestamp,
 };
 use crate::session::jsonl::flow::{FlowLine, OpenedLine};
 use crate::session::jsonl::parts::{ExchangeLine, parse_time};
@@ -106,6 +108,9 @@ pub struct Totals {
     pub packets_dropped: u64,
     /// What was not seen or not judged; what connections lack is in their own lines, too.
     pub unseen: Vec<UnseenTotal>,
+    /// The requests of each client inside TLS that was not decrypted.
+    #[serde(skip)]
+    pub undecrypted_clients: Vec<UndecryptedClient>,
 }
 
 impl Totals {
@@ -116,7 +121,23 @@ impl Totals {
         self.packets_undecodable = self.packets_undecodable.saturating_add(other.packets_undecodable);
         self.packets_dropped = self.packets_dropped.saturating_add(other.packets_dropped);
         self.unseen.extend(other.unseen);
+        self.undecrypted_clients.extend(other.undecrypted_clients);
     }
+}
+
+/// The requests of one client address inside TLS that was not decrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UndecryptedClient {
+    /// The address.
+    pub client: IpAddr,
+    /// How many.
+    pub requests: u64,
+    /// Those that have another size than the first, or came at an irregular time.
+    pub irregular: u64,
+    /// Bytes of the first.
+    pub request_bytes: u64,
+    /// When the last began.
+    pub last: Timestamp,
 }
 
 /// How much of one kind was not seen.
@@ -210,7 +231,7 @@ impl<R: BufRead> Reader<R> {
             "sealed" => Some(Record::Sealed(Box::new(from_json::<SealedLine>(text)?.build()?))),
             "loss" => Some(Record::Loss(from_json::<LossLine>(text)?.build()?)),
             "source" => Some(Record::Source(from_json(text)?)),
-            "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.completeness)),
+            "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.build()?)),
             _ => None,
         })
     }
@@ -232,6 +253,28 @@ struct Tagged {
 struct SummaryLine {
     #[serde(default)]
     completeness: Totals,
+    #[serde(default)]
+    undecrypted_clients: Vec<UndecryptedClientPart>,
+}
+
+#[derive(Deserialize)]
+struct UndecryptedClientPart {
+    client: IpAddr,
+    requests: u64,
+    irregular: u64,
+    request_bytes: u64,
+    last: String,
+}
+
+impl SummaryLine {
+    fn build(self) -> Result<Totals, String> {
+        let client = |part: UndecryptedClientPart| {
+            let UndecryptedClientPart { client, requests, irregular, request_bytes, last } = part;
+            Ok(UndecryptedClient { client, requests, irregular, request_bytes, last: parse_time(&last)? })
+        };
+        let undecrypted_clients = self.undecrypted_clients.into_iter().map(client).collect::<Result<_, String>>()?;
+        Ok(Totals { undecrypted_clients, ..self.completeness })
+    }
 }
 
 #[derive(Deserialize)]
