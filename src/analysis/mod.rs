@@ -9,9 +9,14 @@ mod recorded;
 mod stage;
 mod summary;
 mod tables;
+mod verifier;
 
 #[cfg(test)]
+mod body_stories;
+#[cfg(test)]
 mod ending_stories;
+#[cfg(test)]
+mod fix_stories;
 #[cfg(test)]
 mod hop_stories;
 #[cfg(test)]
@@ -26,6 +31,7 @@ use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
+pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
     TlsRow,
@@ -41,6 +47,7 @@ use crate::s3::client_log::ClientLog;
 use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
+use verifier::Verifier;
 
 /// What the user knows beside the capture.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +120,7 @@ pub struct JudgedSealed<'x> {
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
     hold: Hold,
+    verifier: Verifier,
     correlator: Correlator,
     stage: Stage,
     /// Connections of a recorded run that have begun and not ended.
@@ -122,7 +130,13 @@ pub struct Analysis {
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self { hold: Hold::new(), correlator: Correlator::default(), stage: Stage::new(options), recorded_open: HashSet::new() }
+        Self {
+            hold: Hold::new(),
+            verifier: Verifier::default(),
+            correlator: Correlator::default(),
+            stage: Stage::new(options),
+            recorded_open: HashSet::new(),
+        }
     }
 
     /// A host name that the capture holds.
@@ -141,7 +155,10 @@ impl Analysis {
     }
 
     /// An event, in capture order.
-    pub fn handle_event(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if let Event::Exchange(exchange) = &mut event {
+            self.verifier.verify(exchange);
+        }
         let is_use = self.observe(&event);
         let at = time_of(&event);
         if let Some(event) = self.hold.take(event, is_use, at) {

@@ -14,7 +14,7 @@ use crate::hops::{
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Regular, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
 use crate::session::secrets::{Exposed, in_exchange};
 
 /// All that is known of a run so far.
@@ -171,6 +171,7 @@ impl Stage {
             shut: &flows.shut,
             regular: &flows.regular,
             undecoded: &flows.undecoded,
+            tls_failures: &flows.tls_failures,
             logs: &logs,
             now,
         };
@@ -228,8 +229,9 @@ impl Stage {
         Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
     }
 
+    /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
     fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
-        Call::read(exchange, &self.domains)
+        Call::read(exchange, &self.domains).filter(|_| !is_plaintext_to_tls(exchange))
     }
 
     /// Remembers a call for the exchanges that stay shut.
@@ -319,6 +321,7 @@ impl Stage {
             shut: &self.flows.shut,
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };
@@ -333,7 +336,11 @@ impl Stage {
         if let Some(hop) = undecoded {
             self.flows.add_undecoded(closed, hop);
         }
-        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let failed = self.topology.count_failed_flow(closed);
+        if let Some(hop) = failed {
+            self.flows.add_failed(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
         let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
@@ -363,6 +370,7 @@ impl Stage {
             shut: &self.flows.shut,
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };

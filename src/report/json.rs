@@ -183,6 +183,7 @@ struct CompletenessView {
     tls_flows: u64,
     tls_flows_decrypted: u64,
     tls_undecrypted: BTreeMap<&'static str, u64>,
+    tls_failed: BTreeMap<&'static str, u64>,
     exchanges: u64,
     exchanges_incomplete: u64,
     unseen: Vec<UnseenView>,
@@ -356,6 +357,7 @@ struct VerdictView {
     failure: Option<FailureView>,
     cause: Option<String>,
     next_step: Option<String>,
+    committed: Vec<String>,
     left_out: Vec<LeftOutView>,
 }
 
@@ -412,6 +414,7 @@ fn completeness(view: &Completeness) -> CompletenessView {
         tls_flows: view.tls_flows,
         tls_flows_decrypted: view.tls_flows_decrypted,
         tls_undecrypted: view.tls_undecrypted.iter().copied().collect(),
+        tls_failed: view.tls_failed.iter().copied().collect(),
         exchanges: view.exchanges,
         exchanges_incomplete: view.exchanges_incomplete,
         unseen: view.unseen.rows().map(|(kind, count, bytes)| UnseenView { reason: kind.label(), count, bytes }).collect(),
@@ -479,6 +482,7 @@ fn verdict(report: &Report<'_>, verdict: &Verdict) -> VerdictView {
             .map(|failure| FailureView { rule: failure.rule, message: report.clean(&failure.message) }),
         cause: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.cause)),
         next_step: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.action)),
+        committed: verdict.committed.iter().map(|target| report.clean(target)).collect(),
         left_out: verdict.left_out.iter().map(|(rule, count)| LeftOutView { rule, count: *count }).collect(),
     }
 }

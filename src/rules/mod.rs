@@ -4,6 +4,7 @@
 mod aggregate;
 mod cause;
 mod climb;
+mod commits;
 mod completeness;
 mod disclosed;
 mod finding;
@@ -29,7 +30,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::{Role, Rule};
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, TlsFailures, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -62,6 +63,8 @@ rules! {
     object_bytes_in_clear
     clear_before_tls
     undecoded_in_clear
+    wrong_scheme
+    tls_handshake_failed
     no_response
     response_cut_short
     header_changed_between_hops
@@ -71,6 +74,11 @@ rules! {
     retry_storm
     error_response
     etag_not_md5
+    stored_aws_chunked
+    checksum_mismatch
+    clock_skew
+    expect_without_continue
+    body_after_head
     request_smuggling_suspect
     capture_incomplete
     tls_not_decrypted

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use thiserror::Error;
 
-use crate::model::{ExchangeId, FlowId, Frame, Frames, Outcome, SealedPartner, Timestamp};
+use crate::model::{ExchangeId, FlowId, Frame, Frames, Handshake, Outcome, Protocol, SealedPartner, Timestamp};
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -242,6 +242,9 @@ impl Numbers {
                     stamp.frame = self.frame(index, stamp.frame);
                 }
                 closed.first_gap = closed.first_gap.map(|frame| self.frame(index, frame));
+                if let Protocol::Tls { handshake: Handshake::Failed(failure), .. } = &mut closed.protocol {
+                    failure.stamp.frame = self.frame(index, failure.stamp.frame);
+                }
                 for undecoded in &mut closed.undecoded {
                     undecoded.first = self.frame(index, undecoded.first);
                 }
