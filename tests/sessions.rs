@@ -1,6 +1,8 @@
 //! A session says what its capture said: every recorded lab run, written as JSON lines and read back.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, reason = "it says what it skips")]
+
+#[path = "support/require.rs"]
+mod require;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use assert_cmd::Command;
 use hopwire::capture::{Batch, Input, PacketSource as _, SavedCapture};
 use hopwire::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use proptest::prelude::*;
+use require::{Need, skip};
 use serde_json::Value;
 
 /// All that a report says of a run, except where it was read from.
@@ -91,7 +94,7 @@ fn no_conversion_of_a_lab_run_changes_what_is_reported() {
     let mut all = captures();
     match fs::read_dir("../shared/captures") {
         Ok(files) => all.extend(files.map(|file| file.unwrap().path()).filter(|path| is_capture(path))),
-        Err(_) => eprintln!("skipped: ../shared/captures is not here"),
+        Err(_) => skip(Need::Shared, "../shared/captures"),
     }
     let folder = tempfile::tempdir().unwrap();
     for capture in all {
