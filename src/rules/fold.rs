@@ -8,7 +8,8 @@ use crate::rules::rule::Role;
 use crate::rules::{Confidence, Finding, Severity};
 
 /// What tells kinds of one rule apart; all else in a subject (client, bucket, object, …) tells members of a kind apart.
-const KIND_NAMES: [&str; 10] = ["where", "status", "code", "reason", "header", "changed", "ended_by", "sent_by", "kind", "text"];
+const KIND_NAMES: [&str; 11] =
+    ["checksum", "where", "status", "code", "reason", "header", "changed", "ended_by", "sent_by", "kind", "text"];
 
 /// How many members are named in the message.
 const NAMED_MAX: usize = 5;
