@@ -52,6 +52,7 @@ pub mod decode;
 pub mod hops;
 #[cfg(feature = "keys")]
 pub mod keys;
+pub mod lab;
 pub mod model;
 mod open;
 pub mod pipeline;

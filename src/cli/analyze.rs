@@ -98,25 +98,30 @@ pub(super) type Out = Box<dyn Write + Send>;
 
 /// Runs the analysis and reports.
 pub(super) fn run(arguments: Arguments) -> Ended {
-    let Arguments { files, judging } = arguments;
-    judging.check()?;
-    let secrets = judging.secrets()?;
     let stop = Stop::on_signals().map_err(|error| Failure::unreadable(error, "cannot listen for signals", "try again"))?;
-    let inputs = inputs::open(&files, &stop)?;
-    let output = output::open_whole(judging.output.as_deref(), &judging.inputs(&files))?;
-    let summary = judging.judge(output, |analysis, recorder| {
-        let mut sink = Progress::new(recorder, judging.quiet);
-        match inputs {
-            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink, &mut |_| Ok(true)),
-            Inputs::Packets(files) => analyze_packets(files, secrets, judging.resources(), analysis, &mut sink),
-        }
-    })?;
-    let judged = judging.conclude(&summary);
+    let summary = summarize(&arguments, &stop)?;
+    let judged = arguments.judging.conclude(&summary);
     if stop.is_set() {
         say("interrupted: the report is about what was read until then");
         return Ok(Exit::Interrupted);
     }
     judged
+}
+
+/// Runs the analysis, writes the report and gives what it is about.
+pub(super) fn summarize(arguments: &Arguments, stop: &Stop) -> Result<Summary, Failure> {
+    let Arguments { files, judging } = arguments;
+    judging.check()?;
+    let secrets = judging.secrets()?;
+    let inputs = inputs::open(files, stop)?;
+    let output = output::open_whole(judging.output.as_deref(), &judging.inputs(files))?;
+    judging.judge(output, |analysis, recorder| {
+        let mut sink = Progress::new(recorder, judging.quiet);
+        match inputs {
+            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink, &mut |_| Ok(true)),
+            Inputs::Packets(files) => analyze_packets(files, secrets, judging.resources(), analysis, &mut sink),
+        }
+    })
 }
 
 impl Judging {

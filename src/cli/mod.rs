@@ -4,6 +4,7 @@ mod analyze;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
 mod convert;
+mod demo;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "keys")]
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.tell()).into()
 }
@@ -60,6 +62,8 @@ enum Command {
     Keys(keys::Arguments),
     /// The rule list, or one rule's page
     Rules(rules::Arguments),
+    /// The whole story on an embedded lab: no root, no docker, no licence, under a minute
+    Demo(demo::Arguments),
 }
 
 const EXITS: &str = "\
