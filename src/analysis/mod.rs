@@ -5,12 +5,18 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod recorded;
 mod stage;
 mod summary;
 mod tables;
+mod verifier;
 
 #[cfg(test)]
+mod body_stories;
+#[cfg(test)]
 mod ending_stories;
+#[cfg(test)]
+mod fix_stories;
 #[cfg(test)]
 mod hop_stories;
 #[cfg(test)]
@@ -20,23 +26,28 @@ mod transcript;
 #[cfg(test)]
 mod verdict_stories;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
+pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
     TlsRow,
 };
 
 use crate::hops::Correlator;
-use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, SealedExchange, SealedPartner, Timestamp};
+use crate::model::{
+    Endpoint, Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Loss, SealedExchange, SealedPartner, Timestamp,
+};
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
 use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
+use verifier::Verifier;
 
 /// What the user knows beside the capture.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +76,12 @@ pub trait Sink {
 
     /// An exchange that stayed shut, once it is known what can have led to it.
     fn sealed(&mut self, _record: &JudgedSealed<'_>) {}
+
+    /// An exchange came that is given to [`Sink::exchange`] later, when its partners on other hops are known.
+    fn deferred(&mut self, _id: ExchangeId) {}
+
+    /// A connection began.
+    fn flow_opened(&mut self, _opened: &FlowOpened) {}
 
     /// A connection ended; `hop` is the name of its hop, where it belongs to one.
     fn flow_closed(&mut self, _closed: &FlowClosed, _hop: Option<&str>) {}
@@ -103,14 +120,23 @@ pub struct JudgedSealed<'x> {
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
     hold: Hold,
+    verifier: Verifier,
     correlator: Correlator,
     stage: Stage,
+    /// Connections of a recorded run that have begun and not ended.
+    recorded_open: HashSet<FlowId>,
 }
 
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self { hold: Hold::new(), correlator: Correlator::default(), stage: Stage::new(options) }
+        Self {
+            hold: Hold::new(),
+            verifier: Verifier::default(),
+            correlator: Correlator::default(),
+            stage: Stage::new(options),
+            recorded_open: HashSet::new(),
+        }
     }
 
     /// A host name that the capture holds.
@@ -128,13 +154,11 @@ impl Analysis {
         self.stage.handle_recorded_sealed(exchange, partner, sink);
     }
 
-    /// The run was recorded: its events come as a session tells them.
-    pub const fn handle_recording(&mut self) {
-        self.correlator.handle_recording();
-    }
-
     /// An event, in capture order.
-    pub fn handle_event(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if let Event::Exchange(exchange) = &mut event {
+            self.verifier.verify(exchange);
+        }
         let is_use = self.observe(&event);
         let at = time_of(&event);
         if let Some(event) = self.hold.take(event, is_use, at) {

@@ -55,10 +55,10 @@ impl Tunnel {
     }
 
     /// Hands on what is left at the end of the flow.
-    pub(super) fn drain_end(&mut self, flow: FlowId, out: &mut dyn FnMut(Event)) -> u32 {
+    pub(super) fn drain_end(&mut self, flow: FlowId, secrets: &mut Secrets<'_>, out: &mut dyn FnMut(Event)) -> u32 {
         let exchanges = self.drain(out);
         let (before, target) = (self.before, self.target.as_ref());
-        exchanges + self.inner.drain_end(flow, &mut |event| out(renamed(event, before, target)))
+        exchanges + self.inner.drain_end(flow, secrets, &mut |event| out(renamed(event, before, target)))
     }
 
     /// What passes in it.

@@ -91,6 +91,29 @@ impl Exchange {
         }
     }
 
+    /// The bodies of both messages, as far as they were seen.
+    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+        let response = self.response().map(|response| &response.body);
+        [Some(&self.request.body), response].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        let response = match &mut self.outcome {
+            Outcome::Answered(response) => Some(&mut response.body),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        };
+        [Some(&mut self.request.body), response].into_iter().flatten()
+    }
+
+    /// The response, where one was seen, to add to it.
+    pub const fn response_mut(&mut self) -> Option<&mut Response> {
+        match &mut self.outcome {
+            Outcome::Answered(response) => Some(response),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        }
+    }
+
     /// The status of the response, where one was seen.
     pub fn status(&self) -> Option<u16> {
         self.response().map(|response| response.status)
@@ -145,6 +168,8 @@ pub struct Request {
     pub start: Timestamp,
     /// Time of its last byte, where it was seen.
     pub end: Option<Timestamp>,
+    /// Time of the first byte of its body; only noted for requests with `Expect`.
+    pub body_start: Option<Timestamp>,
 }
 
 impl Request {

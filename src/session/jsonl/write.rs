@@ -2,18 +2,17 @@
 
 use std::io::{self, Write};
 
-use md5::{Digest as _, Md5};
 use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response,
-    SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
+    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, FlowOpened, Frames, Framing, Headers,
+    Loss, Outcome, Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
-use crate::session::jsonl::flow::write_flow;
+use crate::session::jsonl::flow::{write_flow, write_opened};
 use crate::session::jsonl::sealed::write_sealed;
 use crate::session::redact::Redactor;
 
@@ -21,12 +20,20 @@ use crate::session::redact::Redactor;
 pub struct Writer<W: Write> {
     out: W,
     json: JsonText,
+    /// The place of the next line in the order of what happened, where it is known.
+    turn: Option<u64>,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes to `out`, which needs no buffer of its own.
     pub fn new(out: W) -> Self {
-        Self { out, json: JsonText::default() }
+        Self { out, json: JsonText::default(), turn: None }
+    }
+
+    /// Gives the next line its place in the order of what happened, from 1: a line that is written late is read in its turn.
+    pub const fn at(&mut self, turn: u64) -> &mut Self {
+        self.turn = Some(turn);
+        self
     }
 
     /// Writes one exchange with what is known of it.
@@ -94,6 +101,13 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Writes the first packet of a connection.
+    pub fn write_opened(&mut self, opened: &FlowOpened) -> io::Result<()> {
+        begin(&mut self.json, "opened");
+        write_opened(&mut self.json, opened);
+        self.end()
+    }
+
     /// Writes a connection at its end.
     pub fn write_flow(&mut self, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) -> io::Result<()> {
         begin(&mut self.json, "flow");
@@ -144,14 +158,24 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Hands on the lines so far.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(self.json.text())?;
+        self.json.clear();
+        self.out.flush()
+    }
+
     /// Hands everything on and gives the output back.
     pub fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(self.json.text())?;
-        self.out.flush()?;
+        self.flush()?;
         Ok(self.out)
     }
 
     fn end(&mut self) -> io::Result<()> {
+        if let Some(turn) = self.turn.take() {
+            self.json.key("turn");
+            self.json.number(turn);
+        }
         self.json.close(b'}');
         self.json.line_end();
         if self.json.text().len() >= BLOCK_BYTES {
@@ -205,6 +229,10 @@ fn write_times(json: &mut JsonText, exchange: &Exchange) {
     optional_time(json, Some(exchange.request.start).filter(|start| !exchange.request.is_unseen() || *start != Timestamp::EPOCH));
     json.key("request_end");
     optional_time(json, exchange.request.end);
+    if exchange.request.body_start.is_some() {
+        json.key("body_start");
+        optional_time(json, exchange.request.body_start);
+    }
     json.key("first_byte");
     optional_time(json, response.map(|response| response.start));
     json.key("end");
@@ -232,7 +260,7 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     let shown = call.is_some_and(|call| {
         call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload")
     });
-    write_body(json, &request.body, shown, content_md5(exchange, call), redactor);
+    write_body(json, &request.body, shown, request.body.md5.as_deref().copied(), redactor);
     write_frames(json, &request.frames);
     json.close(b'}');
 }
@@ -282,6 +310,9 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
     if let Some(digest) = &md5 {
         json.key("md5");
         json.display(Hex(digest));
+    }
+    if let Some(check) = body.check.as_deref() {
+        write_check(json, check, redactor);
     }
     json.key("complete");
     json.boolean(body.complete);
@@ -337,16 +368,33 @@ fn write_chunks(json: &mut JsonText, runs: &[ChunkRun], redactor: &Redactor) {
     json.close(b']');
 }
 
-/// The MD5 of a small upload that the store encrypted: its ETag is to be compared with it, and the body is not written.
-fn content_md5(exchange: &Exchange, call: Option<&Call<'_>>) -> Option<[u8; 16]> {
-    let body = &exchange.request.body;
-    if body.md5.is_some() {
-        return body.md5.as_deref().copied();
+/// What the content was compared with.
+fn write_check(json: &mut JsonText, check: &BodyCheck, redactor: &Redactor) {
+    json.key("check");
+    json.open(b'{');
+    json.key("object_bytes");
+    json.number(check.object_bytes);
+    json.key("md5");
+    json.display(Hex(&check.md5));
+    if let Some(md5) = &check.framed_md5 {
+        json.key("framed_md5");
+        json.display(Hex(md5));
     }
-    let call = call.filter(|call| matches!(call.operation.name(), "PutObject" | "UploadPart") && call.is_success())?;
-    let is_whole = body.complete && body.missing.is_empty() && !body.kept.is_empty() && body.kept.len() as u64 == body.length;
-    let is_plain = !call.payload().is_aws_chunked() && !exchange.request.headers.has(HeaderName::ContentMd5);
-    (is_whole && is_plain && call.has_encryption_headers().1).then(|| Md5::digest(&body.kept).into())
+    json.key("matched");
+    json.open(b'[');
+    check.matched.iter().for_each(|name| json.string(name.label()));
+    json.close(b']');
+    json.key("mismatched");
+    json.open(b'[');
+    for mismatch in &check.mismatched {
+        json.open(b'[');
+        json.string(mismatch.name.label());
+        json.bytes(&redactor.scrub(mismatch.announced.as_bytes()));
+        json.string(&mismatch.computed);
+        json.close(b']');
+    }
+    json.close(b']');
+    json.close(b'}');
 }
 
 /// Frame numbers; the files they are in stand beside them only where there are several.
