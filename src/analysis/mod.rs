@@ -4,6 +4,7 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod signatures;
 mod stage;
 mod summary;
 mod tables;
@@ -20,8 +21,8 @@ use std::net::IpAddr;
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
 pub use summary::{
-    ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
-    TlsRow,
+    ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow,
+    SignatureCounts, Summary, TlsRow,
 };
 
 use crate::hops::Correlator;
@@ -29,6 +30,7 @@ use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, Seal
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
+use crate::s3::sigv4::Credential;
 use hold::Hold;
 use stage::Stage;
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// The clients' own logs, by file.
     pub client_logs: Vec<(String, ClientLog)>,
+    /// Secrets to verify signatures with.
+    pub credentials: Vec<Credential>,
 }
 
 /// Hears what a run says while it goes on.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
+use crate::analysis::signatures::Signatures;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
@@ -25,6 +26,7 @@ pub(super) struct Stage {
     tables: Tables,
     joins: Joins,
     sealings: Sealings,
+    signatures: Signatures,
     now: Timestamp,
 }
 
@@ -40,6 +42,7 @@ impl Stage {
             tables: Tables::default(),
             joins: Joins::default(),
             sealings: Sealings::default(),
+            signatures: Signatures::new(options.credentials),
             now: Timestamp::EPOCH,
         }
     }
@@ -143,7 +146,7 @@ impl Stage {
 
     pub(super) fn finish(mut self) -> Summary {
         self.topology.settle();
-        let Self { joins, logs, topology, clients, judge, flows, tables, now, .. } = self;
+        let Self { joins, logs, topology, clients, judge, flows, tables, signatures, now, .. } = self;
         let view = View {
             hops: &topology,
             clients: &clients,
@@ -151,6 +154,7 @@ impl Stage {
             completeness: &flows.completeness,
             shut: &flows.shut,
             logs: &logs,
+            credentials: signatures.credentials(),
             now,
         };
         let judgement = judge.finish(&view);
@@ -165,6 +169,7 @@ impl Stage {
             completeness: flows.completeness,
             losses: flows.losses,
             tls_flows: flows.tls,
+            signatures: signatures.counts(),
         }
     }
 
@@ -250,6 +255,8 @@ impl Stage {
         let asked = request_encrypted.then(|| call.request_encryption());
         let told = response_encrypted.then(|| call.response_encryption());
         let is_clear = call.exchange.transport.is_clear();
+        let signature = self.signatures.check(call);
+        let signature = signature.as_ref();
         let view = View {
             hops: &self.topology,
             clients: &self.clients,
@@ -257,10 +264,11 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             logs: &self.logs,
+            credentials: self.signatures.credentials(),
             now: self.now,
         };
         let (asked, told) = (asked.as_ref().unwrap_or(&NO_ENCRYPTION), told.as_ref().unwrap_or(&NO_ENCRYPTION));
-        let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked, told };
+        let context = Context { view, hop, client, is_clear, signature, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
     }
@@ -280,6 +288,7 @@ impl Stage {
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
             logs: &self.logs,
+            credentials: self.signatures.credentials(),
             now: self.now,
         };
         (&mut self.judge, view)

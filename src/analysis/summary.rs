@@ -29,6 +29,19 @@ pub struct Summary {
     pub losses: Vec<LossRow>,
     /// The outside of TLS flows that stayed shut.
     pub tls_flows: Vec<TlsRow>,
+    /// What came of the signatures, where secrets were given.
+    pub signatures: Option<SignatureCounts>,
+}
+
+/// Signatures by what came of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignatureCounts {
+    /// Those that verify.
+    pub verified: u64,
+    /// Those that do not, or whose body is not the one that was signed.
+    pub differing: u64,
+    /// Requests that were not checked, by reason.
+    pub not_checked: Vec<(&'static str, u64)>,
 }
 
 /// Totals so far, as the reader and decoder of packets count them. They only grow.

@@ -4,6 +4,7 @@ mod analyze;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
 mod convert;
+mod credentials;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;

@@ -15,15 +15,22 @@ pub(super) struct Resources {
     pub(super) memory_bytes_max: Option<u64>,
     /// Open every TLS record.
     pub(super) verify_records: bool,
+    /// Hash bodies, and keep more of them, to verify signatures.
+    pub(super) hash_bodies: bool,
 }
 
 impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        Limits { verify_records: self.verify_records, ..limits }
+        let body_kept_bytes_max = if self.hash_bodies { BODY_VERIFIED_BYTES_MAX } else { limits.body_kept_bytes_max };
+        let hash_bodies = self.hash_bodies || limits.hash_bodies;
+        Limits { verify_records: self.verify_records, hash_bodies, body_kept_bytes_max, ..limits }
     }
 }
+
+/// Bodies with chunk signatures up to this length are verified chunk by chunk; of longer ones only the head is.
+const BODY_VERIFIED_BYTES_MAX: usize = 2 << 20;
 
 /// Decodes packets and runs what comes out through the analysis.
 pub(super) fn analyze_packets(

@@ -73,6 +73,11 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
         joins: summary.joins.iter().map(|row| join(report, row)).collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
+        signatures: summary.signatures.as_ref().map(|counts| SignaturesView {
+            verified: counts.verified,
+            differing: counts.differing,
+            not_checked: counts.not_checked.iter().copied().collect(),
+        }),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
     }
@@ -144,8 +149,17 @@ struct SummaryView<F> {
     losses: Vec<LossView>,
     tls_flows: Vec<TlsView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signatures: Option<SignaturesView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<Vec<F>>,
     verdict: VerdictView,
+}
+
+#[derive(Serialize)]
+struct SignaturesView {
+    verified: u64,
+    differing: u64,
+    not_checked: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]

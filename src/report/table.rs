@@ -153,6 +153,12 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     not_seen.extend(summary.losses.iter().map(loss));
     let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
     writeln!(screen.out)?;
+    if let Some(counts) = &summary.signatures {
+        let mut parts = vec![format!("{} verified", number(counts.verified)), format!("{} differ", number(counts.differing))];
+        let reasons = counts.not_checked.iter().map(|(reason, count)| format!("{} not checked ({reason})", number(*count)));
+        parts.extend(reasons);
+        screen.paragraph("signed:   ", "          ", &parts.join(", "))?;
+    }
     screen.paragraph("seen:     ", "          ", &seen.join(", "))?;
     screen.paragraph("not seen: ", "          ", &not_seen)
 }

@@ -49,6 +49,7 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    signature_mismatch
     header_changed_between_hops
     unfinished_multipart_upload
     retry_storm

@@ -18,6 +18,7 @@ mod payload;
 pub mod policy;
 mod query;
 mod resolve;
+pub mod sigv4;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -32,5 +33,5 @@ pub use form::FormFields;
 pub use operation::{Level, Method, Operation, OperationRow, SseHeader};
 pub use operation_table::OPERATIONS;
 pub use payload::Payload;
-pub use query::{Query, decode_percent};
+pub use query::{Query, decode_percent, encode_path, encode_query};
 pub use resolve::resolve;

@@ -34,7 +34,7 @@ pub(super) fn record(arguments: &Arguments, mut input: Input) -> Outcome {
     };
     let choice = arguments.choice();
     let mut sink = Chosen { recorder: Recorder::writing(redactor()?, target.take_stream()), choice: &choice, kept: 0 };
-    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false };
+    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false, hash_bodies: false };
     let ran = analyze_packets(files, secrets, resources, Analysis::new(Options::default()), &mut sink)?;
     let Chosen { recorder, kept, .. } = sink;
     recorder.finish(&ran.sources, &ran.summary).map_err(|error| arguments.unwritable(error))?;
