@@ -12,7 +12,7 @@ use hopwire::analysis::{Analysis, Counts, Judged, Options, Sink, Summary};
 use hopwire::capture::{Batch, Input, PacketSource as _, SavedCapture};
 use hopwire::decode::segment::{Dissected, dissect};
 use hopwire::decode::{Decoder, Limits};
-use hopwire::model::{Frame, LinkType, Loss, Packet, Timestamp};
+use hopwire::model::{Frame, LinkType, Loss, Packet, Tail, Timestamp};
 use hopwire::rules::Confidence;
 use hopwire::s3::client_log::ClientLog;
 use serde_json::Value;
@@ -64,6 +64,7 @@ fn analyze(path: &Path, options: Options, disturb: impl FnOnce(Vec<Kept>) -> Vec
             bytes: &kept.bytes,
             captured: u32::try_from(kept.bytes.len()).unwrap(),
             original: kept.original,
+            tail: Tail::NONE,
         });
         while let Some(event) = decoder.poll() {
             analysis.handle_event(event, &mut Silent);
@@ -110,6 +111,7 @@ fn payload(packets: &[Kept]) -> u64 {
             bytes: &kept.bytes,
             captured,
             original: kept.original,
+            tail: Tail::NONE,
         };
         match dissect(&packet, 4) {
             Dissected::Segment(segment) => u64::from(segment.payload_length),

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::Arc;
 
 use hopwire::analysis::{Analysis, Judged, Options, Sink};
 use hopwire::capture::{Input, SavedCapture};
 use hopwire::decode::Limits;
+use hopwire::decode::http1::{MessageHead, Retain, readable};
 use hopwire::model::{Exchange, Loss, Request};
 use hopwire::pipeline;
 use hopwire::s3::sigv4::{Check, Component, Credential, Hints, Mismatch, verify};
@@ -32,7 +34,11 @@ fn exchanges(path: &str) -> Vec<Exchange> {
     let mut secrets = Vec::new();
     secrets.extend(hopwire::capture::secrets_in(&Whole(std::fs::read(path).unwrap())).unwrap_or_default());
     let mut source = SavedCapture::open(vec![input]).unwrap();
-    let limits = Limits { body_kept_bytes_max: 1 << 20, hash_bodies: true, ..Limits::default() };
+    let mut limits = Limits::default();
+    Arc::make_mut(&mut limits.http1).retain = |head| match head {
+        MessageHead::Request(_) => Retain::Prefix(1 << 20),
+        MessageHead::Response { .. } => readable(head),
+    };
     let options = pipeline::Options { threads: 1, limits, secrets };
     let mut all = All::default();
     pipeline::run(&mut source, &options, Analysis::new(Options::default()), &mut all);
@@ -122,9 +128,8 @@ fn changed(exchange: &Exchange, call: &Call<'_>) -> Vec<(Component, Exchange)> {
         let mut is_changed = false;
         let digits_only = name == b"x-amz-date";
         let other = rebuilt(exchange, method, target, |have, value| {
-            if have == name {
-                is_changed |=
-                    change(value, |byte| if digits_only { byte.is_ascii_digit() } else { byte.is_ascii_alphanumeric() });
+            if have == name && !is_changed {
+                is_changed = change(value, |byte| if digits_only { byte.is_ascii_digit() } else { byte.is_ascii_alphanumeric() });
             }
         });
         if is_changed {
@@ -165,9 +170,12 @@ fn changed(exchange: &Exchange, call: &Call<'_>) -> Vec<(Component, Exchange)> {
             all.push((component, other));
         }
     }
-    if request.body.sha256.is_some() && request.body.length > 0 && call.payload() == hopwire::s3::Payload::SignedHash {
+    if request.body.length > 0
+        && request.body.kept.len() as u64 == request.body.length
+        && call.payload() == hopwire::s3::Payload::SignedHash
+    {
         let mut other = exchange.clone();
-        other.request.body.sha256.as_mut().unwrap()[0] ^= 1;
+        other.request.body.kept[0] ^= 1;
         all.push((Component::Body, other));
     }
     if call.payload().is_aws_chunked() && request.body.kept.len() as u64 == request.body.length && auth.scheme == Scheme::SigV4 {

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Exchange, FlowClosed, Loss, Protocol};
+use crate::model::{FlowClosed, Loss, Protocol};
 use crate::rules::{Completeness, Gaps, ShutFlows};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
@@ -31,9 +31,13 @@ impl Flows {
         self.completeness.flows += 1;
     }
 
-    pub(super) fn handle_exchange(&mut self, exchange: &Exchange) {
+    pub(super) const fn handle_exchange(&mut self) {
         self.completeness.exchanges += 1;
-        self.completeness.exchanges_incomplete += u64::from(!exchange.is_complete());
+    }
+
+    /// Counts exchanges of which a part is not in the capture.
+    pub(super) const fn add_incomplete(&mut self, count: u64) {
+        self.completeness.exchanges_incomplete += count;
     }
 
     /// Counts a flow's end; `hop` where it belongs to one.

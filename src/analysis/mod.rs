@@ -1,5 +1,6 @@
 //! The ordered stage: decoded events in; judged exchanges, findings and a summary out. No threads, no files, no clock.
 
+mod endings;
 mod flows;
 mod histogram;
 mod hold;
@@ -9,6 +10,8 @@ mod stage;
 mod summary;
 mod tables;
 
+#[cfg(test)]
+mod ending_stories;
 #[cfg(test)]
 mod hop_stories;
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
+use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::signatures::Signatures;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
-    Chain, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, request_changes,
+    Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, request_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Joined, Judge, Selection, View};
+use crate::rules::{Context, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, NO_ENCRYPTION};
 
@@ -23,6 +24,7 @@ pub(super) struct Stage {
     clients: Clients,
     judge: Judge,
     flows: Flows,
+    endings: Endings,
     tables: Tables,
     joins: Joins,
     sealings: Sealings,
@@ -39,6 +41,7 @@ impl Stage {
             clients: Clients::default(),
             judge: Judge::new(Selection { select: options.select, ignore: options.ignore }),
             flows: Flows::default(),
+            endings: Endings::default(),
             tables: Tables::default(),
             joins: Joins::default(),
             sealings: Sealings::default(),
@@ -146,6 +149,8 @@ impl Stage {
 
     pub(super) fn finish(mut self) -> Summary {
         self.topology.settle();
+        let ended = self.endings.finish();
+        self.handle_ended(&ended);
         let Self { joins, logs, topology, clients, judge, flows, tables, signatures, now, .. } = self;
         let view = View {
             hops: &topology,
@@ -175,11 +180,20 @@ impl Stage {
 
     fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
         self.now = self.now.max(at);
-        self.flows.handle_exchange(exchange);
+        self.flows.handle_exchange();
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
-        if let Some(call) = call.as_ref().filter(|call| !call.is_health_check()) {
-            self.judge_call(call, hop);
+        let judged = call.as_ref().filter(|call| !call.is_health_check());
+        let client = judged.map(|call| self.judge_call(call, hop));
+        match Extent::of(exchange) {
+            Extent::Whole => {}
+            extent => {
+                let interrupted = match (extent, judged, client) {
+                    (Extent::Interrupted(part), Some(call), Some(client)) => Some(Interrupted::of(call, hop, client, part)),
+                    _ => None,
+                };
+                self.endings.add(exchange.id.flow, extent, interrupted);
+            }
         }
         if call.is_none() || !exchange.anomalies.is_empty() {
             let (judge, view) = self.judge_and_view();
@@ -237,7 +251,10 @@ impl Stage {
     /// Counts what the proxy did to a call, and lets the rules know.
     fn join(&mut self, hops: [HopId; 2], [downstream, upstream]: [&Call<'_>; 2], join: Join) {
         if join.is_resend {
-            return self.joins.add_resend(hops);
+            self.joins.add_resend(hops);
+            let (judge, view) = self.judge_and_view();
+            let joined = Joined { view, hop: hops[0], client: None, downstream, upstream, request_changes: &[] };
+            return judge.handle_resend(&joined);
         }
         let request_changes = request_changes(&downstream.exchange.request, &upstream.exchange.request);
         let [hop, next] = hops;
@@ -248,7 +265,7 @@ impl Stage {
         judge.handle_join(&Joined { view, hop, client, downstream, upstream, request_changes: &request_changes });
     }
 
-    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) {
+    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
         self.topology.count_call(hop);
         let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
@@ -271,13 +288,28 @@ impl Stage {
         let context = Context { view, hop, client, is_clear, signature, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
+        client
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
         let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
+        let ended = self.endings.handle_close(closed);
+        self.handle_ended(&ended);
         sink.flow_closed(closed, hop.map(|hop| self.topology.name(hop)));
+    }
+
+    /// What the end of a connection shows of its exchanges. A call that its peers interrupted is an error, whatever its status.
+    fn handle_ended(&mut self, ended: &Ended) {
+        self.flows.add_incomplete(ended.incomplete);
+        for interrupted in &ended.interrupted {
+            if !interrupted.has_error_status {
+                self.tables.add_interrupted(interrupted.hop, interrupted.operation);
+            }
+            let (judge, view) = self.judge_and_view();
+            judge.handle_interrupted(interrupted, &view);
+        }
     }
 
     fn judge_and_view(&mut self) -> (&mut Judge, View<'_>) {

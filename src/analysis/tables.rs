@@ -48,10 +48,20 @@ impl Tables {
         counted.request_bytes = counted.request_bytes.saturating_add(call.exchange.request.body.length);
         if let Some(response) = call.exchange.response() {
             counted.response_bytes = counted.response_bytes.saturating_add(response.body.length);
-            let end = response.end.unwrap_or(response.start);
-            counted.latency.add(end.since(call.exchange.request.start));
+            // Where the capture begins with a response there is no time to count from.
+            if !call.exchange.request.is_unseen() {
+                let end = response.end.unwrap_or(response.start);
+                counted.latency.add(end.since(call.exchange.request.start));
+            }
         }
         self.add_encryption(call, context);
+    }
+
+    /// Counts a call as failed that its peers interrupted.
+    pub(super) fn add_interrupted(&mut self, hop: HopId, operation: Operation) {
+        if let Some(counted) = self.operations.get_mut(&(hop, operation)) {
+            counted.errors += 1;
+        }
     }
 
     /// The operations, by hop and name.

@@ -6,8 +6,11 @@
 //! * User-Agent: x                     a header that all requests from here on carry
 //! > PUT /b/k | Name: value | .body    a request
 //! < 200 | Name: value | .body         its answer (`< -`: none), 3 ms later
+//! x client closed 5.0 | 1000 of 5000  how the exchange before was cut: by whom, closed or reset, seconds after the request,
+//!                                     and how much of the body passed (of the request where it has no response)
 //! ! missing 512                       the flow ends (before the capture does), with so many octets of its client missing
 //! ! no-start                          the flow ends; its first packet was not seen
+//! ! end                               the flow ends (`one-sided`: seen in one direction; `acknowledged`: its client has all bytes)
 //! ! shut sidekick                     the flow is TLS and stayed shut; the server name asked for
 //! ! dropped 7                         the capture lost packets
 //! ```
@@ -16,8 +19,9 @@ use std::time::Duration;
 
 use crate::analysis::{Analysis, Counts, Judged, Options, Sink, Summary};
 use crate::model::{
-    Body, Close, Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Headers, Loss, Outcome,
-    Protocol, Request, Response, Shut, Stamp, StreamCount, Timestamp, TlsVersion, TlsView, Transport, Version,
+    Body, Close, Ending, Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Framing,
+    Headers, Loss, Outcome, Protocol, Request, Response, Shut, Side, Stamp, StreamCount, Timestamp, TlsVersion, TlsView,
+    Transport, Version,
 };
 use crate::rules::{Finding, Outcome as VerdictOutcome};
 
@@ -109,7 +113,11 @@ impl Script {
         let (mark, rest) = line.split_once(' ').unwrap();
         match mark {
             "=" => self.open_flow(rest),
-            "@" => self.now = self.now.after(Duration::from_secs_f64(rest.parse().unwrap())),
+            "@" => {
+                let seconds: f64 = rest.parse().unwrap();
+                let span = Duration::from_secs_f64(seconds.abs());
+                self.now = if seconds < 0.0 { self.now.before(span) } else { self.now.after(span) };
+            }
             "*" => {
                 let (name, value) = rest.split_once(": ").unwrap();
                 self.common.retain(|(have, _)| have != name);
@@ -117,6 +125,7 @@ impl Script {
             }
             ">" => self.request = Some(self.read_request(rest)),
             "<" => self.answer(rest),
+            "x" => self.cut(rest),
             "!" => self.happen(rest),
             _ => panic!("{line}"),
         }
@@ -174,6 +183,10 @@ impl Script {
             "missing" => closed.client.missing = value.parse().unwrap(),
             "missing-answers" => closed.server.missing = value.parse().unwrap(),
             "no-start" => closed.has_start = false,
+            "one-sided" => closed.both_sides = false,
+            "end" => {}
+            "acknowledged" => closed.server.acknowledged = closed.server.delivered,
+            "unacknowledged" => closed.server.acknowledged = 0,
             "shut" => {
                 let view = TlsView { sni: Some(value.to_owned()), version: Some(TlsVersion::Tls13), ..TlsView::default() };
                 closed.protocol = Protocol::Tls { view, shut: Some(Shut::NoSecret), sealed_bytes: 4000 };
@@ -211,7 +224,7 @@ impl Script {
         let status = parts.next().unwrap();
         self.now = self.now.after(Duration::from_millis(3));
         let outcome = if status == "-" {
-            Outcome::Reset { by: crate::model::Side::Server }
+            Outcome::Reset { by: Side::Server }
         } else {
             let mut response = Response::from_parts(status.parse().unwrap(), b"", Version::Http11);
             response.body = read_fields(parts, &mut response.headers);
@@ -224,8 +237,38 @@ impl Script {
         let (closed, transport) = self.open.last().unwrap();
         let id = ExchangeId { flow: closed.flow, ordinal: self.ordinal };
         let (endpoints, transport) = (closed.endpoints, transport.clone());
-        let exchange = Exchange { id, endpoints, transport, request, interim: Vec::new(), outcome, anomalies: Vec::new() };
+        let exchange =
+            Exchange { id, endpoints, transport, request, interim: Vec::new(), outcome, ending: None, anomalies: Vec::new() };
         self.events.push(Event::Exchange(Box::new(exchange)));
+    }
+}
+
+impl Script {
+    /// The last exchange was cut short by a peer.
+    fn cut(&mut self, rest: &str) {
+        let stamp = self.stamp();
+        let Some(Event::Exchange(exchange)) = self.events.last_mut() else { panic!("{rest}") };
+        let (how, lengths) = rest.split_once(" | ").unwrap_or((rest, ""));
+        let words: Vec<&str> = how.split(' ').collect();
+        let by = if words[0] == "client" { Side::Client } else { Side::Server };
+        let seconds: f64 = words[2].parse().unwrap();
+        let start = exchange.request.start;
+        let span = Duration::from_secs_f64(seconds.abs());
+        let at = if seconds < 0.0 { start.before(span) } else { start.after(span) };
+        let how = if words[1] == "reset" { Close::Reset } else { Close::Finished };
+        let idle_since = (seconds < 0.0).then(|| at.before(Duration::from_secs(30)));
+        exchange.ending = Some(Box::new(Ending { by, how, stamp: Stamp { at, frame: stamp.frame }, idle_since }));
+        if exchange.response().is_none() {
+            exchange.outcome = if how == Close::Reset { Outcome::Reset { by } } else { Outcome::ClosedEarly { by } };
+        }
+        if let Some((passed, declared)) = lengths.split_once(" of ") {
+            let body = match &mut exchange.outcome {
+                Outcome::Answered(response) => &mut response.body,
+                _ => &mut exchange.request.body,
+            };
+            body.framing = Framing::Length(declared.parse().unwrap());
+            (body.length, body.complete) = (passed.parse().unwrap(), false);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::capture::ReadAt;
 use crate::capture::bytes::{copy_front, fill_at};
-use crate::model::{Frame, LinkType, Packet, ReadTail, Secret, Timestamp};
+use crate::model::{Frame, LinkType, Packet, ReadTail, Secret, Tail, Timestamp};
 
 /// Packets that were read together, with what else stood between them. Made once and filled again and again.
 pub struct Batch {
@@ -97,6 +97,11 @@ impl Batch {
         self.found.records.get(index).map_or(NO_PACKET, |record| self.view(index, record))
     }
 
+    /// The ordinal of the packet at that index.
+    pub const fn ordinal(&self, index: usize) -> u64 {
+        self.first_ordinal + index as u64
+    }
+
     /// The ordinal of the last packet.
     pub fn last_ordinal(&self) -> Option<u64> {
         self.len().checked_sub(1).map(|last| self.first_ordinal + last as u64)
@@ -129,11 +134,6 @@ impl Batch {
         let filled = fill_at(file, position, buffer.get_mut(start..).unwrap_or_default());
         buffer.truncate(start + filled.bytes);
         buffer.len()
-    }
-
-    /// The reader of one packet's bytes, for who knows nothing of batches.
-    pub fn tail(&self, index: usize) -> PacketTail<'_> {
-        PacketTail { batch: self, index }
     }
 
     /// The interface of a packet: its place in [`crate::capture::SourceSummary::interfaces`] of its file.
@@ -311,6 +311,7 @@ impl Batch {
             bytes: self.buffer.get(start..start + record.held as usize).unwrap_or_default(),
             captured: record.captured,
             original: record.original,
+            tail: Tail::new(self, index),
         }
     }
 
@@ -373,16 +374,9 @@ impl Found {
     }
 }
 
-/// Reads the bytes of one packet of a batch.
-#[derive(Clone, Copy)]
-pub struct PacketTail<'a> {
-    batch: &'a Batch,
-    index: usize,
-}
-
-impl ReadTail for PacketTail<'_> {
-    fn read_tail(&self, offset: u32, buffer: &mut Vec<u8>) -> usize {
-        self.batch.read_tail(self.index, offset, buffer)
+impl ReadTail for Batch {
+    fn read_tail(&self, index: usize, offset: u32, buffer: &mut Vec<u8>) -> usize {
+        Self::read_tail(self, index, offset, buffer)
     }
 }
 
@@ -421,6 +415,7 @@ const NO_PACKET: Packet<'static> = Packet {
     bytes: &[],
     captured: 0,
     original: 0,
+    tail: Tail::NONE,
 };
 
 #[cfg(test)]

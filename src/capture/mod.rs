@@ -27,7 +27,7 @@ mod source;
 mod summary;
 mod walk;
 
-pub use batch::{Batch, PacketTail};
+pub use batch::Batch;
 pub use bytes::{Input, ReadAt};
 pub use error::CaptureError;
 pub use interfaces::{

@@ -1,12 +1,16 @@
 //! Captures through the pipeline: opened files in, the analysis' summary out.
 
+use std::sync::Arc;
+
 use crate::analysis::{Analysis, Sink};
 use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
 use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
 use crate::decode::Limits;
-use crate::model::{Secret, Untrusted};
+use crate::decode::http1::{MessageHead, Retain, readable};
+use crate::model::{HeaderName, Secret, Untrusted};
 use crate::pipeline;
+use crate::s3::Payload;
 use crate::session::source::Source;
 
 /// What a run may use.
@@ -23,14 +27,27 @@ impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        let body_kept_bytes_max = if self.hash_bodies { BODY_VERIFIED_BYTES_MAX } else { limits.body_kept_bytes_max };
-        let hash_bodies = self.hash_bodies || limits.hash_bodies;
-        Limits { verify_records: self.verify_records, hash_bodies, body_kept_bytes_max, ..limits }
+        let mut limits = Limits { verify_records: self.verify_records, ..limits };
+        if self.hash_bodies {
+            Arc::make_mut(&mut limits.http1).retain = signed_body;
+        }
+        limits
     }
 }
 
 /// Bodies with chunk signatures up to this length are verified chunk by chunk; of longer ones only the head is.
-const BODY_VERIFIED_BYTES_MAX: usize = 2 << 20;
+const CHUNKS_VERIFIED_BYTES_MAX: u32 = 2 << 20;
+
+/// Keeps of the bodies of requests what it takes to verify their signatures, and of all others what people read.
+fn signed_body(head: &MessageHead<'_>) -> Retain {
+    let MessageHead::Request(request) = head else { return readable(head) };
+    match request.headers.get(HeaderName::XAmzContentSha256).map(Payload::recognise) {
+        Some(Payload::StreamingSigned | Payload::StreamingSignedTrailer) => Retain::Prefix(CHUNKS_VERIFIED_BYTES_MAX),
+        Some(Payload::SignedHash) => Retain::All,
+        None if request.headers.has(HeaderName::Authorization) => Retain::All,
+        _ => readable(head),
+    }
+}
 
 /// Decodes packets and runs what comes out through the analysis.
 pub(super) fn analyze_packets(

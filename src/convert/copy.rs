@@ -167,7 +167,7 @@ impl<W: Write> Copy<'_, W> {
 
     fn run(mut self, mut capture: SavedCapture, plans: &Plans) -> Result<(W, Report), ConvertError> {
         let mut batch = Batch::new();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut whole) = (Vec::new(), Vec::new());
         while capture.read_batch(&mut batch)? {
             self.handle_extras(&batch, plans)?;
             let mut comments = batch.comments().iter().peekable();
@@ -181,7 +181,7 @@ impl<W: Write> Copy<'_, W> {
                     own.clear();
                 }
                 bytes.clear();
-                bytes.extend_from_slice(packet.bytes);
+                bytes.extend_from_slice(packet.whole(&mut whole));
                 match self.decide(&packet, &mut bytes, plans) {
                     Fate::Drop => continue,
                     Fate::Write => {}
@@ -247,7 +247,7 @@ impl<W: Write> Copy<'_, W> {
                     _ => Fate::Write,
                 }
             }
-            Seen::Datagram(datagram) => decide_fragment(&datagram.last, packet.ordinal, bytes, plans),
+            Seen::Datagram(datagram, _) => decide_fragment(&datagram.last, packet.ordinal, bytes, plans),
             Seen::Fragment(fragment) => decide_fragment(&fragment, packet.ordinal, bytes, plans),
             Seen::Other | Seen::Unknown if !plans.flows.keeps_all() => return Fate::Drop,
             // Nobody read what is in it.

@@ -7,9 +7,11 @@ use foldhash::fast::RandomState;
 
 use crate::capture::{Batch, PacketSource as _};
 use crate::convert::choice::Flows;
+use crate::convert::directions::Place;
 use crate::convert::scrub::Scrubber;
-use crate::convert::walk::{Datagram, Seen, Walk};
+use crate::convert::walk::{Seen, Walk};
 use crate::convert::{ConvertError, Open};
+use crate::decode::dissector::Datagram;
 use crate::decode::fragment::Fragment;
 
 /// What becomes of fragments, by the ordinal of their packets.
@@ -44,9 +46,9 @@ impl Fragments {
         let mut fragments = Self::default();
         while capture.read_batch(&mut batch)? {
             for packet in batch.packets() {
-                if let Seen::Datagram(datagram) = walk.handle_packet(&packet) {
+                if let Seen::Datagram(datagram, place) = walk.handle_packet(&packet) {
                     let frame = packet.frame.number();
-                    fragments.add(&datagram, (packet.ordinal, frame), flows, scrubber, cuts);
+                    fragments.add((&datagram, place), (packet.ordinal, frame), flows, scrubber, cuts);
                 }
             }
         }
@@ -58,14 +60,21 @@ impl Fragments {
         self.plans.get(&ordinal)
     }
 
-    fn add(&mut self, datagram: &Datagram, at: (u64, u64), flows: &Flows, scrubber: Option<&Scrubber>, cuts: bool) {
+    fn add(
+        &mut self,
+        (datagram, place): (&Datagram, Place),
+        at: (u64, u64),
+        flows: &Flows,
+        scrubber: Option<&Scrubber>,
+        cuts: bool,
+    ) {
         let (ordinal, frame) = at;
         let segment = &datagram.segment;
         let is_kept = flows.keeps(segment, ordinal, frame);
         let is_cut = cuts && flows.fate(segment, ordinal).is_some_and(|fate| fate.is_shut);
         let mut bytes = datagram.bytes.clone();
         if let Some(scrubber) = scrubber {
-            scrubber.scrub_segment(&mut bytes, segment, datagram.place);
+            scrubber.scrub_segment(&mut bytes, segment, place);
         }
         for part in &datagram.parts {
             let plan = match (is_kept, is_cut) {

@@ -57,8 +57,8 @@ pub fn prove(proof: &Proof, mut file: impl Read, mut capture: SavedCapture) -> R
             let seen = walk.handle_packet(&packet);
             match &seen {
                 Seen::Segment(seen, at) => (segment, place, payload) = (*seen, *at, seen.payload(packet.bytes)),
-                Seen::Datagram(whole) => {
-                    (segment, place, payload) = (whole.segment, whole.place, whole.segment.payload(&whole.bytes));
+                Seen::Datagram(whole, at) => {
+                    (segment, place, payload) = (whole.segment, *at, whole.segment.payload(&whole.bytes));
                 }
                 Seen::Fragment(_) | Seen::Other | Seen::Unknown => continue,
             }

@@ -105,9 +105,9 @@ impl Search {
                     Seen::Segment(segment, place) => {
                         scanner.handle_segment(&segment, place, segment.payload(packet.bytes), self);
                     }
-                    Seen::Datagram(datagram) => {
+                    Seen::Datagram(datagram, place) => {
                         let payload = datagram.segment.payload(&datagram.bytes);
-                        scanner.handle_segment(&datagram.segment, datagram.place, payload, self);
+                        scanner.handle_segment(&datagram.segment, place, payload, self);
                     }
                     Seen::Fragment(_) | Seen::Other | Seen::Unknown => {}
                 }

@@ -109,11 +109,11 @@ impl<'a> Surveyor<'a> {
                     self.scanner.handle_segment(&segment, place, payload, learner);
                 }
             }
-            Seen::Datagram(datagram) => {
+            Seen::Datagram(datagram, place) => {
                 let payload = datagram.segment.payload(&datagram.bytes);
                 self.handle_payload(&datagram.segment, packet, payload);
                 if let Some(learner) = &mut self.learner {
-                    self.scanner.handle_segment(&datagram.segment, datagram.place, payload, learner);
+                    self.scanner.handle_segment(&datagram.segment, place, payload, learner);
                 }
             }
             Seen::Fragment(_) | Seen::Other | Seen::Unknown => {}

@@ -13,7 +13,8 @@ use crate::convert::checksum::{mend, of_header};
 use crate::convert::out::{Format, Out};
 use crate::decode::segment::{Flags, Segment};
 use crate::model::{
-    Body, Endpoint, Endpoints, Exchange, FlowId, Frame, Framing, Headers, LinkType, Outcome, Packet, Side, Timestamp, Version,
+    Body, Endpoint, Endpoints, Exchange, FlowId, Frame, Framing, Headers, LinkType, Outcome, Packet, Side, Tail, Timestamp,
+    Version,
 };
 
 /// Writes packets that carry exchanges.
@@ -190,7 +191,16 @@ impl<W: Write> Synthesis<W> {
         self.last = self.last.max(Some(at));
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let frame = Frame::new(0, self.packets);
-        let packet = Packet { ordinal: self.packets, frame, at, link: RAW_IP, bytes: &bytes, captured: length, original: length };
+        let packet = Packet {
+            ordinal: self.packets,
+            frame,
+            at,
+            link: RAW_IP,
+            bytes: &bytes,
+            captured: length,
+            original: length,
+            tail: Tail::NONE,
+        };
         self.out.write_packet(0, &packet, &bytes, &[])
     }
 }

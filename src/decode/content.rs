@@ -63,7 +63,7 @@ struct Inner {
     text: Text,
     flow: FlowId,
     endpoints: Endpoints,
-    limits: Limits,
+    config: Arc<http1::Config>,
     transport: Transport,
     early_data: bool,
 }
@@ -101,7 +101,7 @@ impl Content {
                 *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
             }
             Self::Over(exchanges) => {
-                let http = Connection::new(place.flow, place.endpoints, Transport::Clear, place.limits);
+                let http = Connection::new(place.flow, place.endpoints, Transport::Clear, &place.limits.http1);
                 *self = Self::Clear(Box::new(Text::Http(http.after(*exchanges))));
             }
             Self::Clear(_) | Self::Sealed(_) => {}
@@ -154,7 +154,7 @@ impl Content {
         *self = match verdict {
             Verdict::Tls => Self::Sealed(Box::new(Sealed::new(place))),
             Verdict::Http | Verdict::Reversed => {
-                Self::Clear(Box::new(Text::http(place.flow, endpoints, Transport::Clear, place.limits)))
+                Self::Clear(Box::new(Text::http(place.flow, endpoints, Transport::Clear, &place.limits.http1)))
             }
         };
         let side = |side: Side| if roles == Roles::Reversed { side.other() } else { side };
@@ -359,8 +359,8 @@ impl Search {
 type Piece = (Side, Stamp, Vec<u8>);
 
 impl Text {
-    fn http(flow: FlowId, endpoints: Endpoints, transport: Transport, limits: &Limits) -> Self {
-        Self::Http(Connection::new(flow, endpoints, transport, limits))
+    fn http(flow: FlowId, endpoints: Endpoints, transport: Transport, config: &Arc<http1::Config>) -> Self {
+        Self::Http(Connection::new(flow, endpoints, transport, config))
     }
 
     fn handle_skip(&mut self, from: Side, stamp: Stamp, length: u64) {
@@ -460,7 +460,7 @@ impl Sealed {
             text: Text::Search(Search { has_start: true, ..Search::default() }),
             flow: place.flow,
             endpoints: place.endpoints,
-            limits: place.limits.clone(),
+            config: Arc::clone(&place.limits.http1),
             transport: Transport::Tls(Arc::new(tls.view().clone())),
             early_data: false,
         };
@@ -529,7 +529,7 @@ impl Inner {
     fn handle_data(&mut self, from: Side, stamp: Stamp, bytes: &[u8]) {
         if let Text::Search(search) = &mut self.text {
             let Some((pieces, _)) = search.handle_data(from, stamp, bytes, false) else { return };
-            self.text = Text::http(self.flow, self.endpoints, self.transport.clone(), &self.limits);
+            self.text = Text::http(self.flow, self.endpoints, self.transport.clone(), &self.config);
             for (side, stamp, bytes) in pieces {
                 self.handle_data(side, stamp, &bytes);
             }

@@ -1,20 +1,22 @@
-//! The decoder as one object on one thread: packets and secrets in, events out. For live use, tests and library users;
-//! the pipeline runs the same parts on several threads.
+//! The decoder as one object on one thread: packets and secrets in, events out. For library users and tests; the pipeline runs
+//! the same parts on several threads, and gives the same events.
 
 use std::collections::VecDeque;
 
+use crate::decode::dissector::{Dissection, Dissector};
 use crate::decode::flows::{Flows, Incoming};
-use crate::decode::fragment::Defragmenter;
 use crate::decode::limits::Limits;
-use crate::decode::segment::{Dissected, Segment, dissect, dissect_datagram};
-use crate::model::{Event, Loss, Packet, ReadTail, Secret, Stamp};
+use crate::decode::shards::{LastFlows, SHARDS, shard_of, share_of};
+use crate::model::{Event, Packet, Secret};
 
-/// Turns packets into exchanges. It does no I/O and never fails: what cannot be decoded comes out as a loss.
+/// Turns packets into exchanges. It does no I/O (except for reading [`Packet::tail`]) and never fails: what cannot be decoded
+/// comes out as a loss.
 pub struct Decoder {
-    flows: Flows,
-    defragmenter: Defragmenter,
-    nesting_max: usize,
+    dissector: Dissector,
+    shards: [Flows; SHARDS],
     last_ordinal: u64,
+    /// What is still to be closed at the end.
+    last: LastFlows,
     fresh: Vec<(u64, Event)>,
     ready: VecDeque<Event>,
 }
@@ -22,77 +24,72 @@ pub struct Decoder {
 impl Decoder {
     /// An empty decoder.
     pub fn new(limits: Limits) -> Self {
+        let share = share_of(&limits);
         Self {
-            defragmenter: Defragmenter::new(limits.datagrams_max),
-            nesting_max: limits.nesting_max,
-            flows: Flows::new(limits),
+            dissector: Dissector::new(&limits),
+            shards: std::array::from_fn(|_| Flows::new(share.clone())),
             last_ordinal: 0,
+            last: LastFlows::default(),
             fresh: Vec::new(),
             ready: VecDeque::new(),
         }
     }
 
-    /// Takes a packet; time comes with it. `packet.bytes` must hold all that was captured.
+    /// Takes the next packet; time comes with it.
     pub fn handle_packet(&mut self, packet: &Packet<'_>) {
         self.last_ordinal = packet.ordinal;
-        match dissect(packet, self.nesting_max) {
-            Dissected::Segment(segment) => self.handle_segment(packet, &segment, packet.bytes),
-            Dissected::Fragment(fragment) => {
-                if let Some(datagram) = self.defragmenter.handle_fragment(&fragment, packet.bytes)
-                    && let Dissected::Segment(segment) = dissect_datagram(&fragment.key, &datagram, self.nesting_max)
-                {
-                    self.handle_segment(packet, &segment, &datagram);
-                }
-            }
-            Dissected::NotTcp => {}
-            Dissected::Lost(reason) => {
-                let stamp = Stamp { at: packet.at, frame: packet.frame };
-                self.ready.push_back(Event::Lost(Loss { reason, flow: None, bytes: u64::from(packet.captured), stamp }));
-            }
+        if self.dissector.tick(packet.at) {
+            self.shards.iter_mut().for_each(|flows| flows.handle_time(packet.at, packet.ordinal));
+        }
+        match self.dissector.handle_packet(packet) {
+            Dissection::Segment(segment) => self.handle_segment(&Incoming::of_packet(packet, &segment)),
+            Dissection::Datagram(datagram) => self.handle_segment(&Incoming::of_datagram(packet, &datagram)),
+            Dissection::Fragment(_) | Dissection::NotTcp | Dissection::Lost => {}
         }
         self.collect();
     }
 
     /// Learns a TLS secret, whenever it comes.
     pub fn handle_secret(&mut self, secret: &Secret) {
-        self.flows.handle_secret(secret);
+        self.shards.iter_mut().for_each(|flows| flows.handle_secret(secret));
     }
 
-    /// The capture ended: what is open is closed as unseen.
+    /// The capture ended: what is open is closed as unseen, while [`Decoder::poll`] is called.
     pub fn handle_end(&mut self) {
-        self.flows.handle_end(self.last_ordinal + 1);
+        self.dissector.handle_end();
         self.collect();
+        self.last = LastFlows::new(self.shards.iter().flat_map(Flows::open));
     }
 
     /// The next event, in order.
     pub fn poll(&mut self) -> Option<Event> {
+        while self.ready.is_empty() {
+            let until = self.last.next_part()?;
+            for flows in &mut self.shards {
+                flows.end_until(self.last_ordinal.saturating_add(1), until);
+            }
+            self.collect();
+        }
         self.ready.pop_front()
     }
 
-    fn handle_segment(&mut self, packet: &Packet<'_>, segment: &Segment, bytes: &[u8]) {
-        let payload = segment.payload(bytes);
-        self.flows.handle_segment(&Incoming {
-            ordinal: packet.ordinal,
-            stamp: Stamp { at: packet.at, frame: packet.frame },
-            segment,
-            payload,
-            captured: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            tail: &NoTail,
-        });
+    /// Packets that were not decoded, so far.
+    pub const fn packets_lost(&self) -> u64 {
+        self.dissector.packets_lost()
+    }
+
+    fn handle_segment(&mut self, incoming: &Incoming<'_>) {
+        if let Some(flows) = self.shards.get_mut(shard_of(incoming.segment)) {
+            flows.handle_segment(incoming);
+        }
     }
 
     fn collect(&mut self) {
-        self.flows.take_events(&mut self.fresh);
+        self.ready.extend(std::iter::from_fn(|| self.dissector.poll_loss()).map(Event::Lost));
+        for flows in &mut self.shards {
+            flows.take_events(&mut self.fresh);
+        }
         self.fresh.sort_by_key(|(ordinal, _)| *ordinal);
         self.ready.extend(self.fresh.drain(..).map(|(_, event)| event));
-    }
-}
-
-/// All captured octets are at hand.
-struct NoTail;
-
-impl ReadTail for NoTail {
-    fn read_tail(&self, _: u32, _: &mut Vec<u8>) -> usize {
-        0
     }
 }

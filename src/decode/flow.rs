@@ -288,7 +288,7 @@ impl Flow {
         let mut bytes = incoming.payload.to_vec();
         if bytes.len() < incoming.captured as usize {
             let mut rest = Vec::new();
-            incoming.tail.read_tail(narrow(bytes.len()), &mut rest);
+            incoming.read_rest(narrow(bytes.len()), &mut rest);
             bytes.extend_from_slice(&rest);
         }
         let length = incoming.segment.payload_length;
@@ -324,7 +324,7 @@ impl Flow {
         let bytes = bytes.get(..captured as usize).unwrap_or(bytes);
         let piece = Piece { side, stamp: incoming.stamp, bytes, captured, skippable };
         let is_read = self.read(&piece, around, &mut |at, rest| {
-            incoming.tail.read_tail(at + skip, rest);
+            incoming.read_rest(at + skip, rest);
         });
         if is_read {
             self.keep(from, bytes, around);

@@ -15,7 +15,7 @@ use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::slab::Slab;
 use crate::decode::tls::{KeyLog, Secrets, Sessions};
-use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, ReadTail, Secret, Side, Stamp, Timestamp};
+use crate::model::{Event, FlowId, FlowOpened, Loss, LossReason, Secret, Side, Stamp, Tail, Timestamp};
 
 /// A segment on its way into a table.
 pub struct Incoming<'a> {
@@ -29,8 +29,15 @@ pub struct Incoming<'a> {
     pub payload: &'a [u8],
     /// Octets of the payload that the capture holds.
     pub captured: u32,
-    /// Reads those beyond `payload`; offsets count from the start of the payload.
-    pub tail: &'a dyn ReadTail,
+    /// Reads those beyond `payload` from the packet.
+    pub tail: Tail<'a>,
+}
+
+impl Incoming<'_> {
+    /// Replaces `buffer` by the captured bytes of the payload from `offset` on, also those beyond [`Incoming::payload`].
+    pub(super) fn read_rest(&self, offset: u32, buffer: &mut Vec<u8>) {
+        self.tail.read(self.segment.payload_start.saturating_add(offset), buffer);
+    }
 }
 
 /// The flows of one share of the traffic.
@@ -90,9 +97,8 @@ impl Flows {
         self.keylog.add(secret);
     }
 
-    /// Takes a segment.
+    /// Takes a segment. Its time does not count for what waits: see [`Flows::handle_time`].
     pub fn handle_segment(&mut self, incoming: &Incoming<'_>) {
-        self.handle_time(incoming.stamp.at, incoming.ordinal);
         let (ends, from) = Ends::of_segment(incoming.segment);
         let mut slot = match self.find(&ends) {
             Some(slot) => slot,
@@ -380,7 +386,7 @@ impl Flows {
     }
 }
 
-/// What the queues hold has changed: they are to be looked at with the next segment.
+/// What the queues hold has changed: they are to be looked at with the next step of time.
 const AT_ONCE: Timestamp = Timestamp::from_nanos(i64::MIN);
 
 #[cfg(test)]
@@ -388,14 +394,6 @@ mod tests {
     use super::*;
     use crate::decode::segment::Flags;
     use crate::model::Endpoint;
-
-    struct NoTail;
-
-    impl ReadTail for NoTail {
-        fn read_tail(&self, _: u32, _: &mut Vec<u8>) -> usize {
-            0
-        }
-    }
 
     /// Takes the SYN of a client's port as that packet, one per millisecond.
     fn open(flows: &mut Flows, port: u16, ordinal: u64) {
@@ -410,7 +408,8 @@ mod tests {
             payload_length: 0,
         };
         let stamp = Stamp { at: Timestamp::from_nanos(ordinal.cast_signed() * 1_000_000), ..Stamp::default() };
-        flows.handle_segment(&Incoming { ordinal, stamp, segment: &segment, payload: &[], captured: 0, tail: &NoTail });
+        flows.handle_time(stamp.at, ordinal);
+        flows.handle_segment(&Incoming { ordinal, stamp, segment: &segment, payload: &[], captured: 0, tail: Tail::NONE });
     }
 
     fn closed(flows: &mut Flows) -> Vec<(u64, u64)> {

@@ -1,6 +1,9 @@
 //! Bounds of everything that grows while decoding. Beyond a bound there is an anomaly or a loss, never a failure.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::decode::http1;
 
 /// The bounds of a decoder. All are per run unless they say per flow or per message.
 #[derive(Clone, Debug)]
@@ -22,22 +25,14 @@ pub struct Limits {
     pub linger: Duration,
     /// How long (capture time) a flow may be idle before it is closed as unseen.
     pub idle: Duration,
-    /// Octets of one message head.
-    pub head_bytes_max: usize,
-    /// Header fields of one head.
-    pub headers_max: usize,
-    /// Octets of a body that are kept for reading (errors, small XML, JSON and form bodies).
-    pub body_kept_bytes_max: usize,
-    /// Requests waiting for their response on one flow.
-    pub pipelined_max: usize,
-    /// Interim responses kept for one exchange.
-    pub interim_max: usize,
+    /// How HTTP/1 is read, and what is kept of bodies.
+    pub http1: Arc<http1::Config>,
     /// IP datagrams being reassembled from fragments.
     pub datagrams_max: usize,
+    /// Bytes held of the fragments of all those datagrams.
+    pub fragment_bytes_max: usize,
     /// Headers of one packet that wrap another (tunnels, tags, extension headers).
     pub nesting_max: usize,
-    /// Hash bodies with SHA-256.
-    pub hash_bodies: bool,
     /// Open every TLS record, also inside bodies of known length.
     pub verify_records: bool,
 }
@@ -71,14 +66,10 @@ impl Default for Limits {
             reorder_window: Duration::from_millis(500),
             linger: Duration::from_secs(2),
             idle: Duration::from_secs(3600),
-            head_bytes_max: 256 << 10,
-            headers_max: 256,
-            body_kept_bytes_max: 64 << 10,
-            pipelined_max: 1024,
-            interim_max: 16,
+            http1: Arc::default(),
             datagrams_max: 256,
+            fragment_bytes_max: 4 << 20,
             nesting_max: 8,
-            hash_bodies: false,
             verify_records: false,
         }
     }

@@ -3,6 +3,7 @@
 mod content;
 mod deadlines;
 mod decoder;
+pub mod dissector;
 mod ends;
 mod flow;
 mod flows;
@@ -12,11 +13,13 @@ mod limits;
 mod link;
 mod recent;
 pub mod segment;
+pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
 mod wireless;
 
 pub use decoder::Decoder;
+pub use dissector::Dissector;
 pub use flows::{Flows, Incoming};
 pub use limits::Limits;

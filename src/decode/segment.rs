@@ -466,7 +466,7 @@ fn narrow(at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Frame, LinkType, Timestamp};
+    use crate::model::{Frame, LinkType, Tail, Timestamp};
     use proptest::prelude::*;
 
     proptest! {
@@ -495,6 +495,7 @@ mod tests {
                 bytes: &bytes,
                 captured,
                 original,
+                tail: Tail::NONE,
             };
             if let Some(segment) = plain_segment(&packet) {
                 prop_assert_eq!(Dissected::Segment(segment), dissect_any(&packet, 8));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::model::{Anomaly, Body, Endpoints, FlowId, Frames, Headers, Side, Timestamp, Transport};
+use crate::model::{Anomaly, Body, Close, Endpoints, FlowId, Frames, Headers, Side, Stamp, Timestamp, Transport};
 
 /// Names an exchange: its flow and its number on that flow, from 1. Stable for the same capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +59,23 @@ pub struct Exchange {
     pub interim: Vec<Interim>,
     /// What became of it.
     pub outcome: Outcome,
+    /// How the connection ended, where that cut the exchange short. Boxed, since few have it.
+    pub ending: Option<Box<Ending>>,
     /// What is odd about it.
     pub anomalies: Vec<Anomaly>,
+}
+
+/// The first end of a connection that came before an exchange on it was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The side that closed or reset first.
+    pub by: Side,
+    /// FIN or RST, never [`Close::Unseen`].
+    pub how: Close,
+    /// The packet that showed it.
+    pub stamp: Stamp,
+    /// When the response to the request before ended: the connection was idle since. `None` for the first exchange.
+    pub idle_since: Option<Timestamp>,
 }
 
 impl Exchange {
@@ -75,6 +90,12 @@ impl Exchange {
     /// The status of the response, where one was seen.
     pub fn status(&self) -> Option<u16> {
         self.response().map(|response| response.status)
+    }
+
+    /// Whether the client had ended the connection before the response began: then the response did not reach it.
+    pub fn is_abandoned(&self) -> bool {
+        let Some(ending) = self.ending.as_deref().filter(|ending| ending.by == Side::Client) else { return false };
+        self.response().is_none_or(|response| ending.stamp.at < response.start)
     }
 
     /// Whether both messages were seen from first to last byte.
@@ -139,6 +160,11 @@ impl Request {
     /// The method as sent.
     pub fn method(&self) -> &[u8] {
         part(&self.headers, self.method)
+    }
+
+    /// Whether the capture holds only the response: then there is no time of the request either.
+    pub fn is_unseen(&self) -> bool {
+        self.method().is_empty()
     }
 
     /// The request target as sent (RFC 9112 section 3.2).

@@ -7,14 +7,15 @@
 mod job;
 mod schedule;
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{CaptureError, PacketSource, SourceSummary};
-use crate::decode::{Flows, Limits};
-use crate::model::{Event, FlowId, Secret, Timestamp};
-use crate::pipeline::job::SHARDS;
+use crate::decode::shards::{LastFlows, SHARDS, share_of};
+use crate::decode::{Dissector, Flows, Limits};
+use crate::model::{Event, Secret, Timestamp};
 use crate::pipeline::schedule::Schedule;
 
 /// How to run.
@@ -39,16 +40,54 @@ pub struct Outcome {
     pub failure: Option<CaptureError>,
 }
 
+/// What decoding a source gives, in order.
+pub trait Receiver: Send {
+    /// An event, in order of packets.
+    fn event(&mut self, event: Event);
+
+    /// The name of an address that was found between the packets.
+    fn name(&mut self, _address: IpAddr, _name: &str) {}
+
+    /// Totals so far.
+    fn counts(&mut self, _counts: &Counts) {}
+
+    /// What time it is, where the source has a clock.
+    fn time(&mut self, _now: Timestamp) {}
+}
+
+/// What was read, once all of it was decoded.
+pub struct Decoded {
+    /// What was read.
+    pub sources: Vec<SourceSummary>,
+    /// Packet counts.
+    pub counts: Counts,
+    /// Why reading ended early, where it did.
+    pub failure: Option<CaptureError>,
+}
+
 /// The ordered end of the pipeline.
 struct Judge<'a> {
-    analysis: Analysis,
-    sink: &'a mut (dyn Sink + Send),
+    receiver: &'a mut dyn Receiver,
     counts: Counts,
     events: Vec<(u64, Event)>,
 }
 
+/// An analysis with who listens to it.
+struct Analyst<'a> {
+    analysis: Analysis,
+    sink: &'a mut (dyn Sink + Send),
+}
+
 /// Runs a source to its end.
 pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis, sink: &mut (dyn Sink + Send)) -> Outcome {
+    let mut analyst = Analyst { analysis, sink };
+    let Decoded { sources, counts, failure } = decode(source, options, &mut analyst);
+    let Analyst { analysis, sink } = analyst;
+    Outcome { summary: analysis.finish(sink), sources, counts, failure }
+}
+
+/// Decodes a source to its end. The events are those of a [`Decoder`](crate::decode::Decoder).
+pub fn decode(source: &mut dyn PacketSource, options: &Options, receiver: &mut dyn Receiver) -> Decoded {
     let share = share_of(&options.limits);
     let shards: Vec<Mutex<Flows>> = (0..SHARDS).map(|_| Mutex::new(Flows::new(share.clone()))).collect();
     for shard in &shards {
@@ -58,7 +97,7 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
         }
     }
     let threads = options.threads.max(1);
-    let judge = Mutex::new(Judge { analysis, sink, counts: Counts::default(), events: Vec::new() });
+    let judge = Mutex::new(Judge { receiver, counts: Counts::default(), events: Vec::new() });
     let schedule = Schedule::new(threads, source, &shards, &judge, &options.limits);
     thread::scope(|scope| {
         for _ in 1..threads {
@@ -66,32 +105,55 @@ pub fn run(source: &mut dyn PacketSource, options: &Options, analysis: Analysis,
         }
         schedule.work();
     });
-    let (failure, last_ordinal, fragments) = schedule.into_end();
+    let (failure, last_ordinal, dissector) = schedule.into_end();
     let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
     let sources = source.sources();
-    judge.counts.packets_undecodable += fragments;
     judge.counts.packets_dropped = sources.iter().filter_map(SourceSummary::dropped).sum();
-    judge.analysis.handle_counts(&judge.counts);
+    judge.end_dissector(dissector);
     judge.end_flows(&shards, last_ordinal.saturating_add(1));
-    let Judge { analysis, sink, counts, .. } = judge;
-    Outcome { summary: analysis.finish(sink), sources, counts, failure }
+    Decoded { sources, counts: judge.counts, failure }
+}
+
+impl Receiver for Analyst<'_> {
+    fn event(&mut self, event: Event) {
+        self.analysis.handle_event(event, self.sink);
+    }
+
+    fn name(&mut self, address: IpAddr, name: &str) {
+        self.analysis.handle_name(address, name);
+    }
+
+    fn counts(&mut self, counts: &Counts) {
+        self.analysis.handle_counts(counts);
+    }
+
+    fn time(&mut self, now: Timestamp) {
+        self.analysis.handle_time(now, self.sink);
+    }
 }
 
 impl Judge<'_> {
-    /// Tells the analysis what time it is, where the source has a clock.
-    fn pass_time(&mut self, now: Timestamp) {
-        self.analysis.handle_time(now, self.sink);
+    fn pass_counts(&mut self) {
+        self.receiver.counts(&self.counts);
+    }
+
+    /// Reports the datagrams that are incomplete at the end.
+    fn end_dissector(&mut self, mut dissector: Dissector) {
+        dissector.handle_end();
+        self.counts.packets_undecodable = dissector.packets_lost();
+        self.pass_counts();
+        while let Some(loss) = dissector.poll_loss() {
+            self.receiver.event(Event::Lost(loss));
+        }
     }
 
     /// Closes the flows that are open at the end, in order of their first packets and some at a time.
     fn end_flows(&mut self, shards: &[Mutex<Flows>], ordinal: u64) {
-        let mut open: Vec<FlowId> = shards.iter().flat_map(|shard| lock(shard).open().collect::<Vec<_>>()).collect();
-        open.sort_unstable();
-        for part in open.chunks(FLOWS_ENDED_AT_ONCE) {
-            let Some(last) = part.last() else { return };
+        let mut last = LastFlows::new(shards.iter().flat_map(|shard| lock(shard).open().collect::<Vec<_>>()));
+        while let Some(until) = last.next_part() {
             for shard in shards {
                 let mut flows = lock(shard);
-                flows.end_until(ordinal, *last);
+                flows.end_until(ordinal, until);
                 flows.take_events(&mut self.events);
             }
             self.pass_events();
@@ -102,21 +164,8 @@ impl Judge<'_> {
     fn pass_events(&mut self) {
         self.events.sort_by_key(|(ordinal, _)| *ordinal);
         for (_, event) in self.events.drain(..) {
-            self.analysis.handle_event(event, self.sink);
+            self.receiver.event(event);
         }
-    }
-}
-
-/// So many flows are closed at a time at the end: what all of them come to can be much.
-const FLOWS_ENDED_AT_ONCE: usize = 1024;
-
-/// The limits of one shard: tables and buffers are shared out, bounds of a single flow are not.
-fn share_of(limits: &Limits) -> Limits {
-    Limits {
-        flows_max: (limits.flows_max / SHARDS).max(1),
-        pending_bytes_max: (limits.pending_bytes_max / SHARDS).max(limits.pending_bytes_per_stream_max),
-        content_bytes_max: limits.content_bytes_max / SHARDS,
-        ..limits.clone()
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::capture::{CaptureError, PacketSource};
-use crate::decode::fragment::Defragmenter;
-use crate::decode::{Flows, Limits};
-use crate::pipeline::job::{Job, SHARDS};
+use crate::decode::shards::SHARDS;
+use crate::decode::{Dissector, Flows, Limits};
+use crate::pipeline::job::Job;
 use crate::pipeline::{Judge, lock};
 
 /// The shared state of the workers.
@@ -31,9 +31,9 @@ struct State {
     judging: bool,
     ended: bool,
     failure: Option<CaptureError>,
-    /// The next batch whose fragments are to be put together.
+    /// The next batch to be put in order.
     admit: u64,
-    defragmenter: Defragmenter,
+    dissector: Dissector,
     /// The next batch of each shard, and whether a thread is at it.
     shard_next: [u64; SHARDS],
     shard_busy: [bool; SHARDS],
@@ -77,7 +77,7 @@ impl<'a, 'j> Schedule<'a, 'j> {
             ended: false,
             failure: None,
             admit: 0,
-            defragmenter: Defragmenter::new(limits.datagrams_max),
+            dissector: Dissector::new(limits),
             shard_next: [0; SHARDS],
             shard_busy: [false; SHARDS],
             last_ordinal: 0,
@@ -129,19 +129,19 @@ impl<'a, 'j> Schedule<'a, 'j> {
     fn judge(&self, job: Arc<Job>) {
         let mut judge = lock(self.judge);
         for (ip, name) in job.batch.names() {
-            judge.analysis.handle_name(*ip, name);
+            judge.receiver.name(*ip, name);
         }
-        judge.counts.packets += job.counts.packets;
-        judge.counts.packets_truncated += job.counts.packets_truncated;
-        judge.counts.packets_undecodable += job.counts.packets_undecodable;
-        let counts = judge.counts;
-        judge.analysis.handle_counts(&counts);
+        judge.counts.packets += job.batch.len() as u64;
+        judge.counts.packets_truncated += job.packets_truncated;
+        judge.counts.packets_undecodable = job.packets_lost;
+        judge.pass_counts();
+        judge.events.extend_from_slice(&job.losses);
         for share in &job.shares {
             judge.events.append(&mut lock(share).events);
         }
         judge.pass_events();
         if let Some(now) = job.batch.now() {
-            judge.pass_time(now);
+            judge.receiver.time(now);
         }
         drop(judge);
         let mut state = lock(&self.state);
@@ -175,13 +175,13 @@ impl<'a, 'j> Schedule<'a, 'j> {
         if let Some(slot) = state.ring.get_mut(index) {
             *slot = Slot::Dissected(job);
         }
-        state.admit(self.nesting_max);
+        state.admit();
     }
 
-    /// The end: why reading stopped, the last packet's ordinal, and how many fragments stayed without their datagram.
-    pub(super) fn into_end(self) -> (Option<CaptureError>, u64, u64) {
+    /// The end: why reading stopped, the last packet's ordinal, and the dissector, which may hold incomplete datagrams.
+    pub(super) fn into_end(self) -> (Option<CaptureError>, u64, Dissector) {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (state.failure, state.last_ordinal, state.defragmenter.unfinished())
+        (state.failure, state.last_ordinal, state.dissector)
     }
 }
 
@@ -256,13 +256,11 @@ impl State {
     }
 
     /// Opens dissected batches to the shards, in order; fragments are put together here because their order matters.
-    fn admit(&mut self, nesting_max: usize) {
+    fn admit(&mut self) {
         while let Some(slot) = self.ring.get_mut(usize::try_from(self.admit - self.oldest).unwrap_or(usize::MAX)) {
             match std::mem::replace(slot, Slot::Judging) {
                 Slot::Dissected(mut job) => {
-                    if job.has_fragments() {
-                        job.defragment(&mut self.defragmenter, nesting_max);
-                    }
+                    job.order(&mut self.dissector);
                     *slot = Slot::Open(Arc::new(*job), 0);
                     self.admit += 1;
                 }

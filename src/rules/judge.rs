@@ -3,7 +3,7 @@
 use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::verdict::verdict;
-use crate::rules::{Context, Finding, Findings, Joined, Rule, Verdict, View, Watch, all};
+use crate::rules::{Context, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
 /// Which findings are wanted. The verdict rests on all rules in any case.
@@ -48,6 +48,20 @@ impl Judge {
     pub fn handle_join(&mut self, joined: &Joined<'_>) {
         for watch in &mut self.watches {
             watch.handle_join(joined, &mut self.findings);
+        }
+    }
+
+    /// Reports a further attempt of a proxy to the rules.
+    pub fn handle_resend(&mut self, joined: &Joined<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_resend(joined);
+        }
+    }
+
+    /// Reports an interrupted call to the rules.
+    pub fn handle_interrupted(&mut self, call: &Interrupted, view: &View<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_interrupted(call, view, &mut self.findings);
         }
     }
 

@@ -6,9 +6,12 @@ mod climb;
 mod completeness;
 mod finding;
 mod gaps;
+mod interrupted;
+mod interruptions;
 mod judge;
 mod quote;
 mod rule;
+mod same_call;
 mod sight;
 mod verdict;
 mod watch;
@@ -16,6 +19,7 @@ mod watch;
 pub use completeness::Completeness;
 pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
 pub use gaps::{FlowGaps, Gaps};
+pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
 pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
@@ -49,6 +53,8 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    no_response
+    response_cut_short
     signature_mismatch
     header_changed_between_hops
     unfinished_multipart_upload

@@ -7,6 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use crate::hops::ClientId;
 use crate::model::{Outcome, Timestamp};
 use crate::rules::quote::{counted, quote};
+use crate::rules::same_call::same_call_key;
 use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Confidence, Context, Finding, Findings, View, Watch, rule};
 use crate::s3::Call;
@@ -74,7 +75,7 @@ impl Watch for State {
         if !is_failure && (is_calm || !call.is_success()) {
             return;
         }
-        let key = key_of(call, context);
+        let key = same_call_key(call, call.exchange.endpoints.client.ip);
         let open = self.open.get_or_insert_with(HashMap::new);
         if !is_failure {
             if let Some(series) = open.get_mut(&key) {
@@ -163,18 +164,4 @@ impl Series {
             .shown_by(self.sights.evidence());
         Some(finding)
     }
-}
-
-/// The same call: client, method and target. Presigned targets differ from try to try and are taken by path.
-fn key_of(call: &Call<'_>, context: &Context<'_>) -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let request = &call.exchange.request;
-    let mut hasher = foldhash::quality::FixedState::with_seed(3).build_hasher();
-    hasher.write_u32(context.client.0);
-    hasher.write(request.method());
-    let target = request.target();
-    let is_presigned = call.query.mentions_signature();
-    let end = if is_presigned { memchr::memchr(b'?', target).unwrap_or(target.len()) } else { target.len() };
-    hasher.write(target.get(..end).unwrap_or(target));
-    hasher.finish()
 }

@@ -6,7 +6,8 @@ use crate::rules::Evidence;
 /// One exchange that shows something.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
-    exchange: ExchangeId,
+    /// The exchange.
+    pub(super) exchange: ExchangeId,
     frames: [Option<Frame>; 2],
     /// When the request began.
     pub(super) at: Timestamp,
@@ -29,6 +30,12 @@ impl Sight {
         let second = exchange.response().and_then(|response| response.frames.first());
         let first = exchange.request.frames.first();
         Self { frames: [first, second.filter(|_| second != first)], ..Self::of_request(exchange) }
+    }
+
+    /// The request and the packet that ended its connection show it.
+    pub(super) fn of_ending(exchange: &Exchange, end: Option<Frame>) -> Self {
+        let first = exchange.request.frames.first();
+        Self { frames: [first, end.filter(|end| Some(*end) != first)], ..Self::of_request(exchange) }
     }
 
     /// As evidence. A frame number of 0 stands for data without packets: then the exchange alone is the evidence.

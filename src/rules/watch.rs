@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
 use crate::model::{Exchange, Frame, Timestamp};
 use crate::rules::quote::quote_text;
-use crate::rules::{Completeness, Finding, Gaps};
+use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
 use crate::s3::sigv4::{Check, Credential};
 use crate::s3::{Call, Encryption};
@@ -21,6 +21,14 @@ pub trait Watch: Send {
     /// A call was found to be the same as one on the next hop. [`Watch::handle_call`] came before for either: when a partner
     /// comes cannot be told, so that calls are judged without waiting for it.
     fn handle_join(&mut self, _joined: &Joined<'_>, _findings: &mut Findings) {}
+
+    /// The proxy sent a joined call again on the next hop: the response came from another attempt. [`Watch::handle_join`] is not
+    /// called for it.
+    fn handle_resend(&mut self, _joined: &Joined<'_>) {}
+
+    /// A call was ended by its peers before it was complete. [`Watch::handle_call`] came before; this comes when its connection
+    /// has ended and is known to lack nothing.
+    fn handle_interrupted(&mut self, _call: &Interrupted, _view: &View<'_>, _findings: &mut Findings) {}
 
     /// The end of the capture: what is found is reported here, and here only.
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings);

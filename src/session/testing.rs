@@ -14,6 +14,7 @@ pub(crate) fn exchange(request: Request) -> Exchange {
         request,
         interim: Vec::new(),
         outcome: Outcome::Unanswered,
+        ending: None,
         anomalies: Vec::new(),
     }
 }

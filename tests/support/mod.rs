@@ -3,7 +3,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "shared by tests that use parts of it")]
 
 use hopwire::decode::{Decoder, Limits};
-use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Loss, Packet, Timestamp};
+use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Loss, Packet, Tail, Timestamp};
 
 /// A seeded generator (splitmix64): tests are repeatable.
 pub struct Random(pub u64);
@@ -138,6 +138,7 @@ pub fn decode(packets: &[Sent], limits: Limits) -> Seen {
             bytes: &sent.bytes,
             captured: sent.bytes.len() as u32,
             original: sent.bytes.len() as u32,
+            tail: Tail::NONE,
         });
         collect(&mut decoder, &mut seen);
     }

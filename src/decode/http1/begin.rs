@@ -1,11 +1,15 @@
 //! What a head means: the exchange it begins or answers, and how its body is framed.
 
-use crate::decode::http1::body::{self, Chunk, Progress};
+use crate::decode::http1::body::{Chunk, Digest, Progress};
+use crate::decode::http1::config::Config;
 use crate::decode::http1::connection::Connection;
-use crate::decode::http1::framing::{Facts, is_multipart_form, is_readable};
+use crate::decode::http1::framing::Facts;
 use crate::decode::http1::head::{Head, StartLine};
+use crate::decode::http1::observe::Observer;
 use crate::decode::http1::pending::{Answer, Pending};
+use crate::decode::http1::position::is_last;
 use crate::decode::http1::reader::State;
+use crate::decode::http1::retain::{MessageHead, Retain, readable_bytes};
 use crate::model::{Anomaly, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version};
 
 /// How much is known of the message that a head begins.
@@ -17,19 +21,35 @@ enum Extent {
     Cut,
 }
 
-/// What a status line and its head's frames say.
-struct Status {
-    code: u16,
-    start: Stamp,
-    end: Timestamp,
-}
-
-/// Small bodies are kept up to this length whatever the method.
-const SMALL_BODY_BYTES: u64 = 4096;
 /// How servers of other protocols begin: SSH, SMTP and FTP, POP3, IMAP, VNC, and TLS, which answers HTTP with an alert.
 const GREETINGS: [&[u8]; 7] = [b"SSH-", b"220", b"+OK", b"* OK", b"RFB ", b"\x15\x03", b"\x16\x03"];
-/// The part of a posted form that is kept.
-const FORM_KEPT_BYTES: u32 = 8 << 10;
+
+/// What is done with the content of a body.
+#[derive(Clone, Copy, Default)]
+struct Intake {
+    /// So many of its first bytes are kept.
+    bytes: u32,
+    is_hashed: bool,
+    /// Whether the observer is given all of it.
+    is_given: bool,
+}
+
+impl Intake {
+    /// What the observer wants done, or else what the configuration says.
+    fn choose(observer: &mut Option<Box<dyn Observer>>, config: &Config, head: &MessageHead<'_>) -> Self {
+        let retain = match observer {
+            Some(observer) => observer.head(head),
+            None if head.has_body() => (config.retain)(head),
+            None => Retain::Skip,
+        };
+        match retain {
+            Retain::Skip => Self::default(),
+            Retain::Hash => Self { is_hashed: true, ..Self::default() },
+            Retain::Prefix(bytes) => Self { bytes, ..Self::default() },
+            Retain::All => Self { bytes: readable_bytes(head), is_hashed: true, is_given: observer.is_some() },
+        }
+    }
+}
 
 impl Connection {
     /// A whole head came; its first octet at `start`, its last at `end`.
@@ -61,60 +81,64 @@ impl Connection {
         head.notes.merge(self.carried.take());
         match head.start {
             StartLine::Request { .. } => self.begin_request(head, start, end, frames, extent),
-            StartLine::Status { code, .. } => self.begin_response(head, Status { code, start, end: end.at }, frames, extent),
+            StartLine::Status { .. } => self.begin_response(head, (start, end.at), frames, extent),
         }
     }
 
     fn begin_request(&mut self, head: Head, start: Stamp, end: Stamp, frames: Frames, extent: Extent) {
         let Head { start: line, version, headers, mut notes } = head;
         let StartLine::Request { method, target } = line else { return };
-        let is_post = headers.text().get(method.clone()) == Some(b"POST");
         let facts = Facts::of(&headers, version, &mut notes);
         let mut framing = Framing::None;
         if extent == Extent::Known {
             facts.check_host(version, &mut notes);
             framing = facts.of_request(headers.text().get(method.clone()).unwrap_or_default(), &mut notes);
         }
-        let keep = self.keep(framing, facts.content_type, is_post, is_post && is_multipart_form(facts.content_type));
+        self.client.is_last = is_last(version, &headers);
         let mut request = Request::over(headers, method, target, version);
         (request.frames, request.start, request.end) = (frames, start.at, Some(end.at));
         request.body.framing = framing;
-        if self.pending.len() >= self.limits.pipelined_max as usize {
+        if self.pending.len() >= self.config.pipelined_max as usize {
             self.give_up_oldest();
         }
+        let intake = Intake::choose(&mut self.observer, &self.config, &MessageHead::Request(&request));
         self.client.gap = false;
         self.weight += request.headers.text().len();
         self.wait_for(Pending::new(self.endpoints, request, notes, start));
-        self.begin_body(Side::Client, framing, keep, extent);
+        self.begin_body(Side::Client, framing, intake, extent);
     }
 
     /// Too many requests wait: the oldest is given out unanswered, and its answer will count as one without a request.
     fn give_up_oldest(&mut self) {
+        if self.pending.front().is_some_and(|oldest| oldest.is_open(Side::Server)) {
+            self.cut_message(Side::Server);
+            self.server.seek(LossReason::NotHttp, false, false);
+        }
         if let Some(oldest) = self.pending.front_mut() {
             if !oldest.is_answered() {
                 self.given_up = self.given_up.saturating_add(1);
             }
             (oldest.request_ended, oldest.response_ended) = (true, oldest.is_answered());
             oldest.answer = Answer::Lost;
-            if matches!(self.server.state, State::Body(_)) && oldest.is_answered() {
-                self.server.seek(LossReason::NotHttp, false, false);
-            }
         }
         self.advance();
     }
 
-    fn begin_response(&mut self, head: Head, status: Status, frames: Frames, extent: Extent) {
+    fn begin_response(&mut self, head: Head, (start, end): (Stamp, Timestamp), frames: Frames, extent: Extent) {
         let Head { start: line, version, headers, mut notes } = head;
         let StartLine::Status { code, reason } = line else { return };
-        let at = self.choose_answered(status.start);
-        let interim_max = self.limits.interim_max as usize;
+        let at = self.choose_answered(start);
+        let interim_max = self.config.interim_max as usize;
         let Some(pending) = self.pending.get_mut(at) else { return };
         if (100..200).contains(&code) && code != 101 {
             pending.notes.merge(notes);
             if pending.exchange.interim.len() < interim_max {
-                pending.exchange.interim.push(Interim { status: code, at: status.start.at });
+                pending.exchange.interim.push(Interim { status: code, at: start.at });
             } else {
                 pending.notes.add(Anomaly::TooManyInterim);
+            }
+            if let Some(observer) = &mut self.observer {
+                observer.interim(code);
             }
             return;
         }
@@ -126,30 +150,27 @@ impl Connection {
         let facts = Facts::of(&headers, version, &mut notes);
         let framing = if extent == Extent::Known { facts.of_response(method, code, &mut notes) } else { Framing::None };
         let doubtful = method.is_empty();
-        let is_post = method == b"POST";
-        let keep = match framing {
-            Framing::None | Framing::Tunnel | Framing::Length(0) => 0,
-            _ if status.code >= 400 => self.limits.body_kept_bytes_max,
-            _ => self.keep(framing, facts.content_type, is_post, false),
-        };
+        self.server.is_last = framing == Framing::UntilClose || is_last(version, &headers);
         let mut response = Response::over(headers, code, reason, version);
-        (response.frames, response.start, response.end) = (frames, status.start.at, Some(status.end));
+        (response.frames, response.start, response.end) = (frames, start.at, Some(end));
         response.body.framing = framing;
         if framing == Framing::Tunnel {
             notes.add(Anomaly::Tunnel);
             self.tunnel = true;
         }
+        let mut intake = Intake::default();
         if let Some(pending) = self.pending.get_mut(at) {
+            let head = MessageHead::Response { request: pending.request(), response: &response };
+            intake = Intake::choose(&mut self.observer, &self.config, &head);
             self.weight += response.headers.text().len();
             pending.answer(response);
             pending.notes.merge(notes);
         }
         self.server.body_doubtful = doubtful;
-        self.begin_body(Side::Server, framing, keep, extent);
+        self.begin_body(Side::Server, framing, intake, extent);
     }
 
-    fn begin_body(&mut self, from: Side, framing: Framing, keep: u32, extent: Extent) {
-        let hash = self.limits.hash_bodies;
+    fn begin_body(&mut self, from: Side, framing: Framing, intake: Intake, extent: Extent) {
         let reader = self.reader_mut(from);
         let progress = match framing {
             _ if extent == Extent::Cut => return self.end_message(from, false),
@@ -160,24 +181,10 @@ impl Connection {
         };
         reader.state = State::Body(progress);
         reader.body_fresh = true;
-        reader.keep_left = keep;
-        reader.digest = hash.then(body::new_digest);
+        reader.keep_left = intake.bytes;
+        reader.digest = intake.is_hashed.then(|| Digest::new(intake.is_given));
         if framing == Framing::Length(0) {
             self.end_message(from, true);
-        }
-    }
-
-    /// How many octets of a body to keep: those that a person may have to read.
-    fn keep(&self, framing: Framing, content_type: &[u8], is_post: bool, is_form: bool) -> u32 {
-        let worth = match framing {
-            Framing::None | Framing::Tunnel | Framing::Length(0) => false,
-            Framing::Length(length) => is_post || length <= SMALL_BODY_BYTES,
-            Framing::Chunked | Framing::UntilClose => is_post,
-        };
-        match worth {
-            true if is_form => FORM_KEPT_BYTES.min(self.limits.body_kept_bytes_max),
-            true if is_readable(content_type) => self.limits.body_kept_bytes_max,
-            _ => 0,
         }
     }
 
@@ -201,10 +208,12 @@ impl Connection {
         let mut response = Response::over(Headers::default(), 200, 0..0, Version::Http09);
         response.start = stamp.at;
         response.body.framing = Framing::UntilClose;
+        let head = MessageHead::Response { request: pending.request(), response: &response };
+        let intake = Intake::choose(&mut self.observer, &self.config, &head);
         pending.answer(response);
         pending.notes.add(Anomaly::Http09);
         self.server.body_doubtful = false;
-        let keep = self.limits.body_kept_bytes_max.min(SMALL_BODY_BYTES as u32);
-        self.begin_body(Side::Server, Framing::UntilClose, keep, Extent::Known);
+        self.server.is_last = true;
+        self.begin_body(Side::Server, Framing::UntilClose, intake, Extent::Known);
     }
 }

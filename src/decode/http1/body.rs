@@ -68,14 +68,14 @@ pub(super) fn feed(
     *message.end = Some(stamp.at);
     match progress {
         Progress::Length(left) => {
-            let used = add_up_to(left, data, reader, message.body);
+            let used = add_up_to(left, data, reader, message);
             match left - used as u64 {
                 0 => Step::Ended(used),
                 left => Step::Used(used, Progress::Length(left)),
             }
         }
         Progress::UntilClose => {
-            add(data, reader, message.body);
+            add(data, reader, message);
             Step::Used(data.len(), progress)
         }
         Progress::Chunk(chunk) => feed_chunk(chunk, data, stamp, reader, message, bounds),
@@ -83,17 +83,22 @@ pub(super) fn feed(
 }
 
 /// Counts content that is known but not at hand.
-pub(super) fn pass(length: u64, reader: &mut Reader, body: &mut Body) {
-    body.length = body.length.saturating_add(length);
+pub(super) fn pass(length: u64, reader: &mut Reader, message: &mut Message<'_>) {
+    message.body.length = message.body.length.saturating_add(length);
     reader.body_fresh = false;
     reader.keep_left = 0;
-    reader.digest = None;
+    if let Some(digest) = reader.digest.take_if(|_| length > 0)
+        && digest.is_given
+        && let Some(observer) = &mut message.observer
+    {
+        observer.missing(message.from, length);
+    }
 }
 
 /// Counts content that the capture lacks.
 pub(super) fn miss(length: u64, reader: &mut Reader, message: &mut Message<'_>) {
     let start = message.body.length;
-    pass(length, reader, message.body);
+    pass(length, reader, message);
     add_range(&mut message.body.missing, start..message.body.length);
     message.notes.add(Anomaly::GapInBody);
     *message.end = None;
@@ -118,7 +123,7 @@ fn feed_chunk(chunk: Chunk, data: &[u8], stamp: Stamp, reader: &mut Reader, mess
     match chunk {
         Chunk::Size => feed_size(data, stamp, reader, message),
         Chunk::Content(left) => {
-            let count = add_up_to(left, data, reader, message.body);
+            let count = add_up_to(left, data, reader, message);
             match left - count as u64 {
                 0 => used(count, Chunk::End),
                 left => used(count, Chunk::Content(left)),
@@ -208,23 +213,45 @@ fn feed_trailer(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Me
     Step::Ended(used)
 }
 
-fn add_up_to(left: u64, data: &[u8], reader: &mut Reader, body: &mut Body) -> usize {
+fn add_up_to(left: u64, data: &[u8], reader: &mut Reader, message: &mut Message<'_>) -> usize {
     let used = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
-    add(data.get(..used).unwrap_or_default(), reader, body);
+    add(data.get(..used).unwrap_or_default(), reader, message);
     used
 }
 
-/// Counts content, and keeps and hashes it where that is wanted.
-pub(super) fn add(content: &[u8], reader: &mut Reader, body: &mut Body) {
-    body.length = body.length.saturating_add(content.len() as u64);
+/// Counts content, and keeps, hashes and gives it to the observer where that is wanted.
+pub(super) fn add(content: &[u8], reader: &mut Reader, message: &mut Message<'_>) {
+    message.body.length = message.body.length.saturating_add(content.len() as u64);
     reader.body_fresh = false;
     if reader.keep_left > 0 {
         let kept = content.len().min(reader.keep_left as usize);
-        body.kept.extend_from_slice(content.get(..kept).unwrap_or_default());
+        message.body.kept.extend_from_slice(content.get(..kept).unwrap_or_default());
         reader.keep_left -= kept as u32;
     }
     if let Some(digest) = &mut reader.digest {
-        digest.update(content);
+        digest.context.update(content);
+        if digest.is_given
+            && let Some(observer) = &mut message.observer
+        {
+            observer.content(message.from, content);
+        }
+    }
+}
+
+impl Message<'_> {
+    /// The message ended; gives the bytes that its body holds.
+    #[inline]
+    pub(super) fn finish(self, complete: bool, digest: Option<Box<Digest>>) -> usize {
+        self.body.complete = complete;
+        if complete {
+            self.body.sha256 = digest.and_then(|digest| digest.finish());
+        } else {
+            *self.end = None;
+        }
+        if let Some(observer) = self.observer {
+            observer.end(self.from, self.body);
+        }
+        weight(self.body)
     }
 }
 
@@ -233,7 +260,21 @@ pub(super) fn weight(body: &Body) -> usize {
     body.kept.len() + body.trailers.as_deref().map_or(0, |trailers| trailers.text().len())
 }
 
-/// Starts to hash a body.
-pub(super) fn new_digest() -> Box<Context> {
-    Box::new(Context::new(&ring::digest::SHA256))
+/// The hash of a body so far.
+pub(super) struct Digest {
+    context: Context,
+    /// Whether the content is given to the observer too.
+    is_given: bool,
+}
+
+impl Digest {
+    /// Starts to hash a body.
+    pub(super) fn new(is_given: bool) -> Box<Self> {
+        Box::new(Self { context: Context::new(&ring::digest::SHA256), is_given })
+    }
+
+    /// The SHA-256.
+    pub(super) fn finish(self) -> Option<Box<[u8; 32]>> {
+        self.context.finish().as_ref().try_into().ok().map(Box::new)
+    }
 }

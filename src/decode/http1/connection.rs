@@ -1,20 +1,29 @@
 //! The connection: both directions of one flow in, exchanges and losses out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::decode::Limits;
 use crate::decode::http1::body::{self, Bounds, Progress, Step};
+use crate::decode::http1::config::Config;
 use crate::decode::http1::loss::Losses;
 use crate::decode::http1::notes::Notes;
-use crate::decode::http1::pending::{Answer, Pending};
+use crate::decode::http1::observe::{Observer, Watcher};
+use crate::decode::http1::pending::{Answer, Message, Pending};
 use crate::decode::http1::reader::{Reader, State};
 use crate::decode::http1::start::{Probe, is_start};
 use crate::model::{
-    Anomaly, Close, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Transport,
+    Anomaly, Close, Ending, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Timestamp,
+    Transport,
 };
 
 /// An HTTP/1 connection as seen by a third party. It takes what each side sent, in order, and gives exchanges in the order of
 /// their requests. It needs no input beyond the two streams, never fails, and holds bodies only where they are kept.
+///
+/// The order of calls: [`new`](Self::new), and [`observed`](Self::observed) where somebody watches; then for each side its bytes
+/// by `handle_data` (or `handle_skip` as far as [`skippable`](Self::skippable) allows, or `handle_gap`), in the order of its
+/// stream, and `handle_close` once; after any of them [`poll`](Self::poll) and [`poll_loss`](Self::poll_loss) until they give
+/// `None`. [`state`](Self::state) holds as of the last byte given. Who forwards bytes gives them before forwarding them, so that
+/// a request is known before its response can come.
 ///
 /// Octets of the server are expected after those of the client that they answer. Where that does not hold after a loss,
 /// pairing goes by the evidence at hand: gaps, times of capture, and whether this client pipelines.
@@ -22,7 +31,8 @@ pub struct Connection {
     pub(super) flow: FlowId,
     pub(super) endpoints: Endpoints,
     transport: Transport,
-    pub(super) limits: ConnectionLimits,
+    pub(super) config: Arc<Config>,
+    pub(super) observer: Option<Box<dyn Observer>>,
     pub(super) client: Reader,
     pub(super) server: Reader,
     pub(super) pending: VecDeque<Pending>,
@@ -35,47 +45,25 @@ pub struct Connection {
     pub(super) weight: usize,
     /// Requests given up because too many waited: their answers may still come.
     pub(super) given_up: u32,
-    /// How the first side to end it ended.
-    end: Option<(Side, Close)>,
+    /// How the first side to end it ended, and the packet that showed it.
+    end: Option<(Side, Close, Stamp)>,
+    /// When the response polled last ended.
+    idle_since: Option<Timestamp>,
     /// Whether this client sent a request before the response to the one before.
     pub(super) pipelines: bool,
     /// Whether an upgrade or CONNECT was agreed to.
     pub(super) tunnel: bool,
 }
 
-/// The limits that concern one connection, in little room.
-#[derive(Clone, Copy)]
-pub(super) struct ConnectionLimits {
-    pub(super) head_bytes_max: u32,
-    pub(super) fields_max: u32,
-    pub(super) body_kept_bytes_max: u32,
-    pub(super) pipelined_max: u32,
-    pub(super) interim_max: u32,
-    pub(super) hash_bodies: bool,
-}
-
-impl ConnectionLimits {
-    pub(super) const fn bounds(self) -> Bounds {
-        Bounds { head_bytes_max: self.head_bytes_max as usize, fields_max: self.fields_max as usize }
-    }
-}
-
 impl Connection {
     /// A connection of which nothing was seen yet.
-    pub fn new(flow: FlowId, endpoints: Endpoints, transport: Transport, limits: &Limits) -> Self {
-        let narrow = |bound: usize| u32::try_from(bound).unwrap_or(u32::MAX);
+    pub fn new(flow: FlowId, endpoints: Endpoints, transport: Transport, config: &Arc<Config>) -> Self {
         Self {
             flow,
             endpoints,
             transport,
-            limits: ConnectionLimits {
-                head_bytes_max: narrow(limits.head_bytes_max),
-                fields_max: narrow(limits.headers_max),
-                body_kept_bytes_max: narrow(limits.body_kept_bytes_max),
-                pipelined_max: narrow(limits.pipelined_max),
-                interim_max: narrow(limits.interim_max),
-                hash_bodies: limits.hash_bodies,
-            },
+            observer: config.observe.as_ref().and_then(|observe| observe.observe(flow, &endpoints)),
+            config: Arc::clone(config),
             client: Reader::default(),
             server: Reader::default(),
             pending: VecDeque::new(),
@@ -86,9 +74,17 @@ impl Connection {
             weight: 0,
             given_up: 0,
             end: None,
+            idle_since: None,
             pipelines: false,
             tunnel: false,
         }
+    }
+
+    /// The same, watched by `observer`, which decides what is kept of bodies.
+    #[must_use]
+    pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// The same, where both sides have ended after so many exchanges, and something comes all the same: it is counted as lost.
@@ -99,7 +95,7 @@ impl Connection {
             reader.closed = Some(Close::Finished);
             reader.state = State::Sink(LossReason::NotHttp);
         }
-        self.end = Some((Side::Client, Close::Finished));
+        self.end = Some((Side::Client, Close::Finished, Stamp::default()));
         self
     }
 
@@ -143,7 +139,7 @@ impl Connection {
         if self.reader(from).closed.is_none() {
             // The message first: what was cut off may still be the answer to a request that waits.
             self.close_message(from, stamp, how);
-            self.note_close(from, how);
+            self.note_close(from, stamp, how);
         }
         let flow = self.flow;
         self.losses.flush(flow, &mut self.client);
@@ -168,6 +164,7 @@ impl Connection {
 
     /// How many of the next octets of this side need not be given: they are content of a body that is neither kept nor
     /// hashed, or nothing that is decoded.
+    #[inline]
     pub fn skippable(&self, from: Side) -> u64 {
         let reader = self.reader(from);
         let wanted = reader.keep_left > 0 || reader.digest.is_some() || self.watches_body(from);
@@ -191,6 +188,7 @@ impl Connection {
             + gathered(&self.server)
             + request.map_or(0, |pending| body::weight(&pending.request().body))
             + response.map_or(0, |response| body::weight(&response.body))
+            + self.observer.as_ref().map_or(0, |observer| observer.held_bytes())
     }
 
     /// Whether an exchange or a loss can be polled.
@@ -210,12 +208,30 @@ impl Connection {
         exchange.anomalies = pending.notes.list();
         if let (Outcome::Unanswered, Answer::Due) = (&exchange.outcome, pending.answer) {
             exchange.outcome = match self.end {
-                Some((by, Close::Finished)) => Outcome::ClosedEarly { by },
-                Some((by, Close::Reset)) => Outcome::Reset { by },
-                Some((_, Close::Unseen)) | None => Outcome::Unanswered,
+                Some((by, Close::Finished, _)) => Outcome::ClosedEarly { by },
+                Some((by, Close::Reset, _)) => Outcome::Reset { by },
+                Some((_, Close::Unseen, _)) | None => Outcome::Unanswered,
             };
         }
+        exchange.ending = self.ending_of(&exchange);
+        if let Some(response) = exchange.response() {
+            self.idle_since = response.end;
+        }
         Some(exchange)
+    }
+
+    /// The end of the connection, where it cut an exchange short or came before its response.
+    fn ending_of(&self, exchange: &Exchange) -> Option<Box<Ending>> {
+        let (by, how, stamp) = self.end.filter(|(_, how, _)| *how != Close::Unseen)?;
+        let is_cut = match &exchange.outcome {
+            Outcome::Answered(response) => {
+                let is_late = by == Side::Client && stamp.at < response.start;
+                is_late || !response.body.complete || !exchange.request.body.complete
+            }
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } => true,
+            Outcome::Unanswered => false,
+        };
+        is_cut.then(|| Box::new(Ending { by, how, stamp, idle_since: self.idle_since }))
     }
 
     /// The next run of octets that belong to no exchange.
@@ -251,9 +267,9 @@ impl Connection {
             self.end_undeclared(from, progress);
             return 0;
         }
-        let bounds = self.limits.bounds();
-        let (reader, pending) = self.split(from);
-        let Some(mut message) = pending.and_then(|pending| pending.message(from)) else {
+        let bounds = Bounds { head_bytes_max: self.config.head_bytes_max as usize, fields_max: self.config.fields_max as usize };
+        let (reader, message) = self.reading(from);
+        let Some(mut message) = message else {
             reader.seek(LossReason::NotHttp, false, false);
             return 0;
         };
@@ -271,7 +287,7 @@ impl Connection {
                     // Chunked in name only: everything up to the close is content.
                     message.body.framing = Framing::UntilClose;
                     reader.state = State::Body(Progress::UntilClose);
-                    body::add(&line, reader, message.body);
+                    body::add(&line, reader, &mut message);
                 } else {
                     self.end_message(from, false);
                     self.reader_mut(from).seek(LossReason::NotHttp, false, true);
@@ -295,7 +311,7 @@ impl Connection {
 
     fn end_undeclared(&mut self, from: Side, progress: Progress) {
         let until_close = matches!(progress, Progress::UntilClose);
-        if let Some(message) = self.split(from).1.and_then(|pending| pending.message(from)) {
+        if let Some(message) = self.reading(from).1 {
             match from {
                 Side::Client => message.notes.add(Anomaly::BodyCutShort),
                 Side::Server if message.body.length == 0 => message.body.framing = Framing::None,
@@ -306,31 +322,25 @@ impl Connection {
         self.end_message(from, from == Side::Server || until_close);
     }
 
-    fn note_close(&mut self, from: Side, how: Close) {
+    fn note_close(&mut self, from: Side, stamp: Stamp, how: Close) {
         self.reader_mut(from).closed = Some(how);
         self.end = match (self.end, how) {
-            (None | Some((_, Close::Unseen)), how) => Some((from, how)),
+            (None | Some((_, Close::Unseen, _)), how) => Some((from, how, stamp)),
             // A client may end its side in good order and still wait: then it is the server that breaks off.
-            (Some((Side::Client, Close::Finished)), Close::Reset) if from == Side::Server => Some((from, how)),
+            (Some((Side::Client, Close::Finished, _)), Close::Reset) if from == Side::Server => Some((from, how, stamp)),
             (end, _) => end,
         };
     }
 
     /// Ends the message of a side that is being read, and reports the exchanges that this completes.
     pub(super) fn end_message(&mut self, from: Side, complete: bool) {
-        let (reader, pending) = self.split(from);
+        let (reader, pending, observer) = self.split(from);
         let digest = reader.digest.take();
         (reader.state, reader.keep_left, reader.body_fresh) = (State::Start, 0, false);
         let mut weight = 0;
         if let Some(pending) = pending {
-            if let Some(message) = pending.message(from) {
-                message.body.complete = complete;
-                weight = body::weight(message.body);
-                if !complete {
-                    *message.end = None;
-                } else if let Some(digest) = digest {
-                    message.body.sha256 = digest.finish().as_ref().try_into().ok().map(Box::new);
-                }
+            if let Some(message) = pending.message(from, observer) {
+                weight = message.finish(complete, digest);
             }
             match from {
                 Side::Client => pending.request_ended = true,
@@ -339,6 +349,14 @@ impl Connection {
         }
         self.weight += weight;
         self.advance();
+    }
+
+    /// What is left of the message of a side that is being read will not be looked at.
+    pub(super) fn cut_message(&mut self, from: Side) {
+        let (reader, message) = self.reading(from);
+        (reader.digest, reader.keep_left, reader.body_fresh) = (None, 0, false);
+        let weight = message.map_or(0, |message| message.finish(false, None));
+        self.weight += weight;
     }
 
     /// Moves exchanges that are ended from the front of those in progress to those that are done.
@@ -373,8 +391,15 @@ impl Connection {
         }
     }
 
-    /// The reader of a side, and the exchange whose message it is reading.
-    pub(super) fn split(&mut self, from: Side) -> (&mut Reader, Option<&mut Pending>) {
+    /// The reader of a side, and the message that it is reading.
+    pub(super) fn reading(&mut self, from: Side) -> (&mut Reader, Option<Message<'_>>) {
+        let (reader, pending, observer) = self.split(from);
+        (reader, pending.and_then(|pending| pending.message(from, observer)))
+    }
+
+    /// The reader of a side, the exchange whose message it is reading, and who watches.
+    #[inline]
+    fn split(&mut self, from: Side) -> (&mut Reader, Option<&mut Pending>, Watcher<'_>) {
         let reader = match from {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -384,7 +409,7 @@ impl Connection {
             Side::Client => all.rfind(|pending| pending.is_open(from)),
             Side::Server => all.find(|pending| pending.is_open(from)),
         };
-        (reader, open)
+        (reader, open, self.observer.as_deref_mut())
     }
 
     fn open(&self, from: Side) -> Option<&Pending> {

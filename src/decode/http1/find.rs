@@ -20,15 +20,15 @@ impl Connection {
             reader.blank = reader.blank.saturating_add(u32::try_from(blank).unwrap_or(u32::MAX));
             return blank;
         }
-        let bytes_max = self.limits.head_bytes_max as usize;
+        let bytes_max = self.config.head_bytes_max as usize;
         let frames = || Frames::from_iter([stamp.frame]);
         // A plain one is not passed through any other hands: a head is moved at a cost.
-        if let Some((head, length)) = plain::read(from, data, self.limits.fields_max as usize) {
+        if let Some((head, length)) = plain::read(from, data, self.config.fields_max as usize) {
             if length <= bytes_max {
                 self.begin(from, head, stamp, stamp, frames());
                 return length;
             }
-        } else if let Parsed::Whole(head, length) = parse_odd(from, data, self.limits.fields_max as usize)
+        } else if let Parsed::Whole(head, length) = parse_odd(from, data, self.config.fields_max as usize)
             && length <= bytes_max
         {
             self.begin(from, head, stamp, stamp, frames());
@@ -50,7 +50,7 @@ impl Connection {
 
     /// Octets of a head that did not come in one piece, or that only the lenient reader takes.
     pub(super) fn feed_head(&mut self, from: Side, stamp: Stamp, data: &[u8]) -> usize {
-        let bytes_max = self.limits.head_bytes_max as usize;
+        let bytes_max = self.config.head_bytes_max as usize;
         let reader = self.reader_mut(from);
         let Some(mut gather) = reader.gather.take() else {
             reader.state = State::Start;
@@ -182,7 +182,7 @@ impl Connection {
     }
 
     fn read_gathered(&self, from: Side, gather: &Gather) -> Head {
-        let fields_max = self.limits.fields_max as usize;
+        let fields_max = self.config.fields_max as usize;
         let mut head = match parse(from, &gather.text, fields_max) {
             Parsed::Whole(head, length) if length == gather.text.len() && !gather.start_missing => head,
             _ => lenient::read(from, &gather.text, fields_max, gather.start_missing),

@@ -14,12 +14,10 @@ use crate::model::{Anomaly, Framing, HeaderName, Headers, Version};
 
 /// What the fields of one head say about its body and its connection, gathered in one pass.
 #[derive(Default)]
-pub(super) struct Facts<'a> {
+pub(super) struct Facts {
     hosts: usize,
     length: Length,
     coding: Coding,
-    /// The value of `Content-Type`.
-    pub(super) content_type: &'a [u8],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -41,14 +39,13 @@ enum Coding {
     ChunkedNotLast,
 }
 
-impl<'a> Facts<'a> {
+impl Facts {
     /// Reads the fields, and names what is odd about those that frame the message.
-    pub(super) fn of(headers: &'a Headers, version: Version, notes: &mut Notes) -> Self {
+    pub(super) fn of(headers: &Headers, version: Version, notes: &mut Notes) -> Self {
         let mut facts = Self::default();
         headers.all(HeaderName::ContentLength).for_each(|value| facts.add_length(value, notes));
         headers.all(HeaderName::TransferEncoding).for_each(|value| facts.add_coding(value, notes));
         facts.hosts = headers.all(HeaderName::Host).count();
-        facts.content_type = headers.all(HeaderName::ContentType).last().unwrap_or_default();
         if facts.coding != Coding::Absent {
             if facts.length.fields > 0 {
                 notes.add(Anomaly::LengthAndTransferEncoding);
@@ -140,24 +137,6 @@ impl<'a> Facts<'a> {
             };
         }
     }
-}
-
-/// Whether a body of this type is text that somebody may have to read.
-pub(super) fn is_readable(content_type: &[u8]) -> bool {
-    const WORDS: [&[u8]; 4] = [b"xml", b"json", b"text/", b"x-www-form-urlencoded"];
-    if matches!(content_type, b"application/octet-stream" | b"binary/octet-stream") {
-        return false;
-    }
-    let has = |at: usize, word: &[u8]| content_type.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word));
-    content_type.iter().enumerate().any(|(at, byte)| match byte | 0x20 {
-        b'x' | b'j' | b't' => WORDS.iter().any(|word| has(at, word)),
-        _ => false,
-    })
-}
-
-/// Whether a body of this type is a form with files, whose first part is worth keeping.
-pub(super) fn is_multipart_form(content_type: &[u8]) -> bool {
-    content_type.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
 }
 
 /// Reads a chunk-size line without its LF; `None` where it holds no size.

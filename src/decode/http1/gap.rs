@@ -27,8 +27,8 @@ impl Connection {
             Progress::UntilClose => length,
             Progress::Chunk(_) => 0,
         };
-        let (reader, pending) = self.split(from);
-        if let Some(mut message) = pending.and_then(|pending| pending.message(from)) {
+        let (reader, message) = self.reading(from);
+        if let Some(mut message) = message {
             body::miss(inside, reader, &mut message);
         }
         let rest = length - inside;
@@ -82,11 +82,11 @@ impl Connection {
             State::Sink(reason) => return self.pass(from, stamp, length, reason),
             State::Start | State::Head | State::Seek { .. } => return,
         };
-        let (reader, pending) = self.split(from);
-        if let Some(message) = pending.and_then(|pending| pending.message(from)) {
+        let (reader, message) = self.reading(from);
+        if let Some(mut message) = message {
             message.frames.push(stamp.frame);
             *message.end = Some(stamp.at);
-            body::pass(length, reader, message.body);
+            body::pass(length, reader, &mut message);
         }
         let next = match progress {
             Progress::Length(left) if left <= length => return self.end_message(from, true),
@@ -127,9 +127,9 @@ impl Connection {
             State::Body(Progress::UntilClose) => self.end_message(from, how == Close::Finished),
             State::Body(_) => {
                 if how != Close::Unseen
-                    && let Some(pending) = self.split(from).1
+                    && let Some(message) = self.reading(from).1
                 {
-                    pending.notes.add(Anomaly::BodyCutShort);
+                    message.notes.add(Anomaly::BodyCutShort);
                 }
                 self.end_message(from, false);
             }

@@ -7,6 +7,7 @@
 mod begin;
 mod body;
 mod choice;
+mod config;
 mod connection;
 mod find;
 mod framing;
@@ -17,14 +18,21 @@ mod lenient;
 mod loss;
 mod marks;
 mod notes;
+mod observe;
 mod pending;
 mod plain;
+mod position;
 mod reader;
+mod retain;
 mod shapes;
 mod start;
 
 #[cfg(test)]
 mod tests;
 
+pub use config::Config;
 pub use connection::Connection;
+pub use observe::{Observe, Observer};
+pub use position::SideState;
+pub use retain::{MessageHead, Retain, readable};
 pub use start::{Probe, is_surely, probe};

@@ -2,6 +2,7 @@
 
 use crate::decode::http1::body::weight;
 use crate::decode::http1::notes::Notes;
+use crate::decode::http1::observe::Watcher;
 use crate::model::{
     Body, Endpoints, Exchange, ExchangeId, Frames, Headers, Outcome, Request, Response, Side, Stamp, Timestamp, Transport,
 };
@@ -30,12 +31,14 @@ pub(super) enum Answer {
     Lost,
 }
 
-/// The parts of a message that its body changes.
+/// The parts of a message that its body changes, and who watches.
 pub(super) struct Message<'a> {
+    pub(super) from: Side,
     pub(super) body: &'a mut Body,
     pub(super) frames: &'a mut Frames,
     pub(super) end: &'a mut Option<Timestamp>,
     pub(super) notes: &'a mut Notes,
+    pub(super) observer: Watcher<'a>,
 }
 
 impl Pending {
@@ -49,6 +52,7 @@ impl Pending {
                 request,
                 interim: Vec::new(),
                 outcome: Outcome::Unanswered,
+                ending: None,
                 anomalies: Vec::new(),
             }),
             notes,
@@ -105,17 +109,17 @@ impl Pending {
     }
 
     /// A side's message.
-    pub(super) fn message(&mut self, from: Side) -> Option<Message<'_>> {
+    pub(super) fn message<'a>(&'a mut self, from: Side, observer: Watcher<'a>) -> Option<Message<'a>> {
         let notes = &mut self.notes;
         Some(match from {
             Side::Client => {
                 let Request { body, frames, end, .. } = &mut self.exchange.request;
-                Message { body, frames, end, notes }
+                Message { from, body, frames, end, notes, observer }
             }
             Side::Server => {
                 let Outcome::Answered(response) = &mut self.exchange.outcome else { return None };
                 let Response { body, frames, end, .. } = &mut **response;
-                Message { body, frames, end, notes }
+                Message { from, body, frames, end, notes, observer }
             }
         })
     }

@@ -1,8 +1,6 @@
 //! Where one side of a connection stands.
 
-use ring::digest::Context;
-
-use crate::decode::http1::body::Progress;
+use crate::decode::http1::body::{Digest, Progress};
 use crate::decode::http1::gather::Gather;
 use crate::model::{Close, LossReason, Stamp};
 
@@ -13,7 +11,7 @@ pub(super) struct Reader {
     /// Octets that wait for the rest of their head or line.
     pub(super) gather: Option<Box<Gather>>,
     /// The hash of the body so far.
-    pub(super) digest: Option<Box<Context>>,
+    pub(super) digest: Option<Box<Digest>>,
     /// Octets passed over that are not yet reported.
     pub(super) passed: Option<Passed>,
     /// How many more octets of the body are kept.
@@ -26,6 +24,8 @@ pub(super) struct Reader {
     pub(super) body_fresh: bool,
     /// Whether the current body may not exist, since the method of its request is not known.
     pub(super) body_doubtful: bool,
+    /// Whether its last message said that none follows.
+    pub(super) is_last: bool,
     /// Whether a message was seen.
     pub(super) has_message: bool,
     /// Whether there was a gap outside known bodies since the last head.

@@ -3,9 +3,9 @@
 //! `!` commands are listed in `Event::of`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use crate::decode::Limits;
-use crate::decode::http1::Connection;
+use crate::decode::http1::{Config, Connection, Retain};
 use crate::model::{
     Anomaly, Close, Endpoint, Endpoints, Exchange, FlowId, Frame, Frames, Framing, Outcome, Side, Stamp, Timestamp, Transport,
     Untrusted,
@@ -15,6 +15,7 @@ mod anomalies;
 mod hostile;
 mod laws;
 mod loss;
+mod observed;
 mod traffic;
 
 /// One thing that happens to a connection.
@@ -43,6 +44,18 @@ impl Event {
             "unseen" => Self::Close(side, Close::Unseen),
             "anomaly" => Self::Anomaly(side, *Anomaly::ALL.iter().find(|known| Some(known.name()) == rest).unwrap()),
             other => panic!("unknown command {other}"),
+        }
+    }
+}
+
+impl Event {
+    fn feed(&self, connection: &mut Connection, stamp: Stamp) {
+        match self {
+            Self::Data(side, data) => connection.handle_data(*side, stamp, data),
+            Self::Skip(side, length) => connection.handle_skip(*side, stamp, *length),
+            Self::Gap(side, length) => connection.handle_gap(*side, stamp, *length),
+            Self::Close(side, how) => connection.handle_close(*side, stamp, *how),
+            Self::Anomaly(side, anomaly) => connection.handle_anomaly(*side, *anomaly),
         }
     }
 }
@@ -97,9 +110,14 @@ fn events(transcript: &str) -> Vec<Event> {
     all
 }
 
-fn connection(limits: &Limits) -> Connection {
+fn connection(config: &Config) -> Connection {
     let unknown = Endpoints { client: Endpoint::UNKNOWN, server: Endpoint::UNKNOWN };
-    Connection::new(FlowId(1), unknown, Transport::Clear, limits)
+    Connection::new(FlowId(1), unknown, Transport::Clear, &Arc::new(config.clone()))
+}
+
+/// Hashes all bodies, and keeps the start of readable ones.
+fn hashing() -> Config {
+    Config { retain: |_| Retain::All, ..Config::default() }
 }
 
 /// Frame `number` was captured so many milliseconds after the epoch.
@@ -108,18 +126,11 @@ fn stamp(number: u64) -> Stamp {
 }
 
 /// Feeds events, one frame each, and renders what comes out; both sides end unseen where the transcript does not say.
-fn run(events: &[Event], limits: &Limits) -> String {
-    let mut connection = connection(limits);
+fn run(events: &[Event], config: &Config) -> String {
+    let mut connection = connection(config);
     let mut out = String::new();
     for (at, event) in events.iter().enumerate() {
-        let stamp = stamp(at as u64 + 1);
-        match event {
-            Event::Data(side, data) => connection.handle_data(*side, stamp, data),
-            Event::Skip(side, length) => connection.handle_skip(*side, stamp, *length),
-            Event::Gap(side, length) => connection.handle_gap(*side, stamp, *length),
-            Event::Close(side, how) => connection.handle_close(*side, stamp, *how),
-            Event::Anomaly(side, anomaly) => connection.handle_anomaly(*side, *anomaly),
-        }
+        event.feed(&mut connection, stamp(at as u64 + 1));
         drain(&mut connection, &mut out, true);
     }
     for side in [Side::Client, Side::Server] {
@@ -210,13 +221,13 @@ fn render_frames(frames: &Frames, (start, end): (Timestamp, Option<Timestamp>), 
 /// Checks what a transcript gives.
 #[track_caller]
 fn check(transcript: &str, expected: &str) {
-    check_with(&Limits::default(), transcript, expected);
+    check_with(&Config::default(), transcript, expected);
 }
 
 #[track_caller]
-fn check_with(limits: &Limits, transcript: &str, expected: &str) {
+fn check_with(config: &Config, transcript: &str, expected: &str) {
     let want: Vec<&str> = expected.lines().map(str::trim).filter(|text| !text.is_empty()).collect();
-    let got = run(&events(transcript), limits);
+    let got = run(&events(transcript), config);
     let got: Vec<&str> = got.lines().collect();
     assert!(got == want, "got\n{}\nwant\n{}\n", got.join("\n"), want.join("\n"));
 }

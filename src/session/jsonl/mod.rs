@@ -16,8 +16,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Anomaly, Exchange, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response, Side, Stamp, Timestamp,
-        TlsVersion, TlsView, Transport, Version,
+        Anomaly, Close, Ending, Exchange, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response, Side, Stamp,
+        Timestamp, TlsVersion, TlsView, Transport, Version,
     };
     use crate::s3::{Call, Domains};
     use crate::session::redact::Redactor;
@@ -182,6 +182,12 @@ mod tests {
                     Outcome::Answered(Box::new(response))
                 }
             };
+            if ending > 0 {
+                let stamp = Stamp { at: Timestamp::from_nanos(nanos), frame: Frame::new(1, 7) };
+                let how = if ending == 2 { Close::Reset } else { Close::Finished };
+                let idle_since = complete.then(|| Timestamp::from_nanos(nanos));
+                exchange.ending = Some(Box::new(Ending { by, how, stamp, idle_since }));
+            }
             if let Some(version) = tls {
                 let view = TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), alpn: None, skipped: complete };
                 exchange.transport = Transport::Tls(std::sync::Arc::new(view));

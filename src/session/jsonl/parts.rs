@@ -12,8 +12,8 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::model::{
-    Anomaly, Body, Endpoint, Endpoints, Exchange, ExchangeId, FlowId, Frame, Frames, Framing, Headers, Interim, Outcome, Request,
-    Response, Side, Timestamp, TlsVersion, TlsView, Transport, Version,
+    Anomaly, Body, Close, Ending, Endpoint, Endpoints, Exchange, ExchangeId, FlowId, Frame, Frames, Framing, Headers, Interim,
+    Outcome, Request, Response, Side, Stamp, Timestamp, TlsVersion, TlsView, Transport, Version,
 };
 use crate::session::jsonl::read::Recorded;
 use crate::session::redact::placeholder;
@@ -40,6 +40,8 @@ pub(super) struct ExchangeLine<'a> {
     #[serde(default)]
     by: Option<String>,
     #[serde(default)]
+    ending: Option<EndingPart>,
+    #[serde(default)]
     trace: Option<String>,
     #[serde(default)]
     anomalies: Vec<String>,
@@ -64,6 +66,7 @@ impl ExchangeLine<'_> {
             request: self.request.build(&self.time)?,
             interim: interim.collect::<Result<_, String>>()?,
             outcome,
+            ending: self.ending.map(EndingPart::build).transpose()?.map(Box::new),
             // A name that this version does not know is left out: it changes no message.
             anomalies: self
                 .anomalies
@@ -88,8 +91,34 @@ pub(super) struct TlsPart {
 }
 
 #[derive(Deserialize)]
+struct EndingPart {
+    by: String,
+    how: String,
+    time: String,
+    #[serde(default)]
+    frames: Vec<u64>,
+    #[serde(default)]
+    files: Vec<u16>,
+    #[serde(default)]
+    idle_since: Option<String>,
+}
+
+impl EndingPart {
+    fn build(self) -> Result<Ending, String> {
+        let frame = build_frames(self.frames, self.files, 0).first().unwrap_or_default();
+        Ok(Ending {
+            by: parse_side(Some(&self.by)),
+            how: if self.how == "reset" { Close::Reset } else { Close::Finished },
+            stamp: Stamp { at: parse_time(&self.time)?, frame },
+            idle_since: self.idle_since.as_deref().map(parse_time).transpose()?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
 struct TimePart {
-    start: String,
+    #[serde(default)]
+    start: Option<String>,
     #[serde(default)]
     request_end: Option<String>,
     #[serde(default)]
@@ -129,7 +158,7 @@ impl RequestPart<'_> {
         append_all(&mut request.headers, &self.headers);
         request.body = self.body.build()?;
         request.frames = build_frames(self.frames, self.files, self.frames_count);
-        request.start = parse_time(&time.start)?;
+        request.start = time.start.as_deref().map(parse_time).transpose()?.unwrap_or_default();
         request.end = time.request_end.as_deref().map(parse_time).transpose()?;
         Ok(request)
     }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, SealedExchange, SealedPartner,
-    Side, Timestamp, TlsView, Transport,
+    Body, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, SealedExchange,
+    SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
@@ -70,6 +70,7 @@ impl<W: Write> Writer<W> {
             None => json.null(),
         }
         write_outcome(json, &exchange.outcome);
+        write_ending(json, exchange.ending.as_deref());
         json.key("s3");
         match call {
             Some(call) => write_call(json, call, redactor),
@@ -193,7 +194,7 @@ fn write_times(json: &mut JsonText, exchange: &Exchange) {
     json.key("time");
     json.open(b'{');
     json.key("start");
-    json.time(exchange.request.start);
+    optional_time(json, Some(exchange.request.start).filter(|start| !exchange.request.is_unseen() || *start != Timestamp::EPOCH));
     json.key("request_end");
     optional_time(json, exchange.request.end);
     json.key("first_byte");
@@ -349,10 +350,31 @@ fn write_outcome(json: &mut JsonText, outcome: &Outcome) {
     json.string(label);
     if let Some(by) = by {
         json.key("by");
-        json.string(match by {
-            Side::Client => "client",
-            Side::Server => "server",
-        });
+        json.string(side_label(by));
+    }
+}
+
+/// How the connection ended, where that cut the exchange short.
+fn write_ending(json: &mut JsonText, ending: Option<&Ending>) {
+    let Some(ending) = ending else { return };
+    json.key("ending");
+    json.open(b'{');
+    json.key("by");
+    json.string(side_label(ending.by));
+    json.key("how");
+    json.string(if ending.how == Close::Reset { "reset" } else { "closed" });
+    json.key("time");
+    json.time(ending.stamp.at);
+    write_frames(json, &std::iter::once(ending.stamp.frame).collect());
+    json.key("idle_since");
+    optional_time(json, ending.idle_since);
+    json.close(b'}');
+}
+
+const fn side_label(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
     }
 }
 

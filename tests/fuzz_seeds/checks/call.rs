@@ -48,6 +48,7 @@ pub fn exchange(input: &[u8]) -> Exchange {
         request,
         interim: Vec::new(),
         outcome,
+        ending: None,
         anomalies: Vec::new(),
     }
 }

@@ -2,9 +2,9 @@
 //! searched for where a piece begins, so that only the laws hold that hold for all inputs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use hopwire::decode::Limits;
-use hopwire::decode::http1::Connection;
+use hopwire::decode::http1::{Config, Connection, MessageHead, Retain};
 use hopwire::model::{
     Body, Close, Endpoint, Endpoints, Exchange, FlowId, Frame, Framing, Outcome, Response, Side, Stamp, Timestamp, Transport,
 };
@@ -14,14 +14,15 @@ use super::bytes::cut;
 /// The input is text. Lines `>>>` and `<<<` tell whose octets follow, `>!N` and `<!N` are gaps of N octets, `>.` and `<.` an
 /// orderly end, `>x` and `<x` a reset; the line end before such a line belongs to it. A first line `#` asks for narrow limits.
 pub fn http1(input: &[u8]) {
-    let (limits, text) = match input.strip_prefix(b"#\n") {
+    let (config, text) = match input.strip_prefix(b"#\n") {
         Some(text) => (narrow(), text),
-        None => (Limits { hash_bodies: input.len() % 2 == 1, ..Limits::default() }, input),
+        None if input.len() % 2 == 1 => (Config { retain: |_| Retain::All, ..Config::default() }, input),
+        None => (Config::default(), input),
     };
     let events = events(text);
-    let whole = run(&events, &limits, |data, piece| piece(data));
-    let cut = run(&events, &limits, |data, piece| cut(data, input, piece));
-    let dribbled = run(&events, &limits, |data, piece| data.chunks(1).for_each(piece));
+    let whole = run(&events, &config, |data, piece| piece(data));
+    let cut = run(&events, &config, |data, piece| cut(data, input, piece));
+    let dribbled = run(&events, &config, |data, piece| data.chunks(1).for_each(piece));
     for seen in [&whole, &cut, &dribbled] {
         check_laws(seen, &events);
     }
@@ -32,16 +33,9 @@ pub fn http1(input: &[u8]) {
     }
 }
 
-fn narrow() -> Limits {
-    Limits {
-        head_bytes_max: 200,
-        headers_max: 4,
-        body_kept_bytes_max: 16,
-        pipelined_max: 3,
-        interim_max: 2,
-        hash_bodies: true,
-        ..Limits::default()
-    }
+fn narrow() -> Config {
+    let by_length = |head: &MessageHead<'_>| if head.headers().len() % 2 == 1 { Retain::Prefix(16) } else { Retain::Hash };
+    Config { head_bytes_max: 200, fields_max: 4, pipelined_max: 3, interim_max: 2, retain: by_length, observe: None }
 }
 
 /// What one side did.
@@ -119,9 +113,9 @@ struct Seen {
     lost: BTreeMap<&'static str, u64>,
 }
 
-fn run<'a>(events: &[Event<'a>], limits: &Limits, mut cutting: impl FnMut(&'a [u8], &mut dyn FnMut(&'a [u8]))) -> Seen {
+fn run<'a>(events: &[Event<'a>], config: &Config, mut cutting: impl FnMut(&'a [u8], &mut dyn FnMut(&'a [u8]))) -> Seen {
     let unknown = Endpoints { client: Endpoint::UNKNOWN, server: Endpoint::UNKNOWN };
-    let mut connection = Connection::new(FlowId(1), unknown, Transport::Clear, limits);
+    let mut connection = Connection::new(FlowId(1), unknown, Transport::Clear, &Arc::new(config.clone()));
     let mut seen = Seen::default();
     let mut number = 0;
     for event in events {

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use hopwire::decode::fragment::{Defragmenter, Fragment, FragmentKey};
 use hopwire::decode::segment::{Dissected, Segment, dissect, dissect_datagram};
-use hopwire::model::{Frame, LinkType, Packet, Timestamp};
+use hopwire::model::{Frame, LinkType, Packet, Stamp, Tail, Timestamp};
 
 use super::bytes::Bytes;
 
 /// The input is a number of packets: link type (an index), how much longer the packet was on the wire, length, octets.
 pub fn link_ip(input: &[u8]) {
     let mut input = Bytes(input);
-    let mut table = Defragmenter::new(DATAGRAMS_MAX);
+    let mut table = Defragmenter::new(DATAGRAMS_MAX, usize::MAX);
     let mut model = Model::default();
     while !input.is_empty() {
         let link = LINKS[usize::from(input.byte()) % LINKS.len()];
@@ -27,7 +27,7 @@ pub fn link_ip(input: &[u8]) {
             Dissected::Fragment(fragment) => {
                 let end = fragment.start as usize + fragment.length as usize;
                 assert!(end <= bytes.len(), "a fragment up to {end} in {} octets", bytes.len());
-                let datagram = table.handle_fragment(fragment, bytes);
+                let datagram = table.handle_fragment(fragment, bytes, 1, Stamp::default()).map(|whole| whole.bytes);
                 assert!(datagram == model.handle_fragment(fragment, bytes), "the datagram differs from that of a simple reader");
                 if let Some(datagram) = datagram {
                     match dissect_datagram(&fragment.key, &datagram, NESTING_MAX) {
@@ -45,7 +45,8 @@ pub fn link_ip(input: &[u8]) {
 fn packet(link: u32, bytes: &[u8], captured: usize, cut: u32) -> Packet<'_> {
     let captured = captured as u32;
     let frame = Frame::new(0, 1);
-    Packet { ordinal: 1, frame, at: Timestamp::EPOCH, link: LinkType(link), bytes, captured, original: captured + cut }
+    let (at, link) = (Timestamp::EPOCH, LinkType(link));
+    Packet { ordinal: 1, frame, at, link, bytes, captured, original: captured + cut, tail: Tail::NONE }
 }
 
 fn check_segment(segment: &Segment, bytes: &[u8]) {

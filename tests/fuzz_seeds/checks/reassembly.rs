@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use hopwire::decode::segment::{Flags, Segment};
 use hopwire::decode::{Flows, Incoming, Limits};
-use hopwire::model::{Endpoint, Event, Exchange, FlowClosed, Frame, LossReason, ReadTail, Stamp, StreamCount, Timestamp};
+use hopwire::model::{Endpoint, Event, Exchange, FlowClosed, Frame, LossReason, Stamp, StreamCount, Tail, Timestamp};
 
 use super::bytes::Bytes;
 
@@ -227,13 +227,14 @@ fn decode(segments: &[Sent], talk: &Talk) -> Seen {
         let payload = talk.streams[sent.side].get(sent.range.clone()).unwrap_or_default();
         let payload = &payload[..payload.len().saturating_sub(sent.cut as usize)];
         let segment = sent.segment();
+        flows.handle_time(stamp.at, ordinal);
         flows.handle_segment(&Incoming {
             ordinal,
             stamp,
             segment: &segment,
             payload,
             captured: payload.len() as u32,
-            tail: &NoTail,
+            tail: Tail::NONE,
         });
     }
     let mut events = Vec::new();
@@ -271,14 +272,6 @@ impl Sent {
             payload_start: 0,
             payload_length: self.range.len() as u32,
         }
-    }
-}
-
-struct NoTail;
-
-impl ReadTail for NoTail {
-    fn read_tail(&self, _: u32, _: &mut Vec<u8>) -> usize {
-        0
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every anomaly that this room names, each by a message that shows it.
 
-use crate::decode::Limits;
+use crate::decode::http1::Config;
 use crate::decode::http1::tests::{check, check_with, events, run};
 use crate::model::Anomaly;
 
@@ -44,7 +44,7 @@ fn odd_heads() {
         ("GET / HTTP/1.0", "GET / HTTP/1.0 0h"),
         ("GET / HTTP/1.1\nHost: a\nhost: b", "GET / HTTP/1.1 2h !invalid-host"),
     ] {
-        let got = run(&events(&format!("> {}\n>", head.replace('\n', "\n> "))), &Limits::default());
+        let got = run(&events(&format!("> {}\n>", head.replace('\n', "\n> "))), &Config::default());
         assert_eq!(got.replace(" [1 @1-1] -> unanswered", ""), format!("1.1 {seen}\n"), "{head}");
     }
 }
@@ -215,19 +215,19 @@ fn heads_cut_by_the_end() {
 
 #[test]
 fn bounds_on_heads() {
-    let limits = Limits { head_bytes_max: 60, headers_max: 3, interim_max: 1, ..Limits::default() };
+    let config = Config { head_bytes_max: 60, fields_max: 3, interim_max: 1, ..Config::default() };
     check_with(
-        &limits,
+        &config,
         "> GET / HTTP/1.1\n> Host: a\n> 1: 1\n> 2: 2\n> 3: 3\n>",
         "1.1 GET / HTTP/1.1 3h [1 @1-1] -> unanswered !too-many-headers",
     );
     check_with(
-        &limits,
+        &config,
         "> GET / HTTP/1.1\n> Host: a\n> X: 0123456789012345678901234567890123456789\n> 2: 2\n>",
         "1.1 GET / HTTP/1.1 2h [1 @1-1] -> unanswered !head-too-long",
     );
     check_with(
-        &limits,
+        &config,
         "> GET / HTTP/1.1\n> Host: a\n>\n< HTTP/1.1 100 Continue\n<\n< HTTP/1.1 100 Continue\n<\n< HTTP/1.1 204 No\n<",
         "1.1 GET / HTTP/1.1 1h [1 @1-1] ~ 100 -> HTTP/1.1 204 No 0h [2 @2-2] !too-many-interim-responses",
     );

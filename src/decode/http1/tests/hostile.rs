@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::Limits;
-use crate::decode::http1::tests::{check, connection, drain, events, run, stamp};
+use crate::decode::http1::Config;
+use crate::decode::http1::tests::{check, connection, drain, events, hashing, run, stamp};
 use crate::model::{Close, Side};
 
 #[test]
@@ -62,13 +62,13 @@ fn smuggled_requests_are_seen_as_a_strict_recipient_sees_them() {
 
 #[test]
 fn a_header_of_a_gibibyte_stays_bounded() {
-    let mut connection = connection(&Limits::default());
+    let mut connection = connection(&Config::default());
     connection.handle_data(Side::Client, stamp(1), b"GET / HTTP/1.1\r\nHost: a\r\nX: ");
     let block = vec![b'a'; 1 << 20];
     for _ in 0..1024 {
         connection.handle_data(Side::Client, stamp(2), &block);
         let held = connection.client.gather.as_ref().map_or(0, |gather| gather.text.capacity());
-        assert!(held <= 2 * Limits::default().head_bytes_max, "{held}");
+        assert!(held <= 2 * Config::default().head_bytes_max as usize, "{held}");
     }
     connection.handle_data(Side::Client, stamp(3), b"\r\nContent-Length: 5\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut out = String::new();
@@ -80,7 +80,7 @@ fn a_header_of_a_gibibyte_stays_bounded() {
 
 #[test]
 fn a_flood_of_interim_responses_and_of_chunk_extensions_stays_bounded() {
-    let mut connection = connection(&Limits::default());
+    let mut connection = connection(&Config::default());
     connection.handle_data(Side::Client, stamp(1), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     for _ in 0..10_000 {
         connection.handle_data(Side::Server, stamp(2), b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -92,7 +92,7 @@ fn a_flood_of_interim_responses_and_of_chunk_extensions_stays_bounded() {
     }
     connection.handle_data(Side::Server, stamp(5), b"\r\nx\r\n0\r\n\r\n");
     let exchange = connection.poll().unwrap();
-    assert_eq!((exchange.interim.len(), exchange.response().unwrap().body.length), (Limits::default().interim_max, 1));
+    assert_eq!((exchange.interim.len(), exchange.response().unwrap().body.length), (Config::default().interim_max as usize, 1));
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn the_seeds_of_other_projects_are_survived_and_cut_alike() {
 
 /// Feeds the octets as what each side sent: whole, in turns, and split where the fuzzers mark packets.
 fn feed_both(bytes: &[u8], size: usize) {
-    let mut all = connection(&Limits { hash_bodies: true, ..Limits::default() });
-    let mut turns = connection(&Limits::default());
+    let mut all = connection(&hashing());
+    let mut turns = connection(&Config::default());
     let mut out = String::new();
     for (at, part) in bytes.chunks(size.min(bytes.len().max(1))).enumerate() {
         let stamp = stamp(at as u64);
@@ -148,7 +148,7 @@ fn conversations_of_libhtp_give_their_requests() {
             eprintln!("skipped: {} is absent", root.display());
             return;
         };
-        let out = run(&libhtp(&bytes), &Limits::default());
+        let out = run(&libhtp(&bytes), &Config::default());
         let answered = out.lines().filter(|line| line.contains(" -> HTTP/1.")).count();
         assert_eq!(answered, requests, "{name}: {out}");
     }
@@ -227,7 +227,7 @@ fn what_http_desync_guardian_calls_severe_is_named() {
     assert!(cases.len() > 40, "{} cases read", cases.len());
     let mut quiet = Vec::new();
     for (name, request) in cases {
-        let out = run(&[super::Event::Data(Side::Client, request)], &Limits::default());
+        let out = run(&[super::Event::Data(Side::Client, request)], &Config::default());
         // Its vectors mostly lack a Host; that alone does not count.
         if !out.replace("!invalid-host", "").contains('!') && !out.contains("lost ") {
             quiet.push((name, out));

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::decode::Limits;
-use crate::decode::http1::tests::{Event, connection, drain, events, stamp};
+use crate::decode::http1::Config;
+use crate::decode::http1::tests::{Event, connection, drain, events, hashing, stamp};
 use crate::model::{Close, Side};
 
 /// Exchanges in many forms; any sequence of them is a conversation.
@@ -31,8 +31,8 @@ fn conversation() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// What comes out when every run of octets is cut before the octets whose numbers `cuts` tells.
-fn outcome(events: &[Event], limits: &Limits, cuts: &mut dyn FnMut() -> usize) -> String {
-    let mut connection = connection(limits);
+fn outcome(events: &[Event], config: &Config, cuts: &mut dyn FnMut() -> usize) -> String {
+    let mut connection = connection(config);
     let mut out = String::new();
     let mut lost = String::new();
     let mut number = 0;
@@ -73,12 +73,12 @@ proptest! {
         sizes in prop::collection::vec(1usize..40, 1..200),
         hash in any::<bool>(),
     ) {
-        let limits = Limits { hash_bodies: hash, ..Limits::default() };
-        let whole = outcome(&events, &limits, &mut || usize::MAX);
+        let config = if hash { hashing() } else { Config::default() };
+        let whole = outcome(&events, &config, &mut || usize::MAX);
         let mut sizes = sizes.iter().cycle();
-        let cut = outcome(&events, &limits, &mut || *sizes.next().unwrap());
+        let cut = outcome(&events, &config, &mut || *sizes.next().unwrap());
         prop_assert_eq!(&whole, &cut);
-        let dribbled = outcome(&events, &limits, &mut || 1);
+        let dribbled = outcome(&events, &config, &mut || 1);
         prop_assert_eq!(whole, dribbled);
     }
 
@@ -88,7 +88,7 @@ proptest! {
         gaps in prop::collection::vec((0usize..40, 1u64..60), 0..4),
     ) {
         let mut came = 0;
-        let mut connection = connection(&Limits::default());
+        let mut connection = connection(&Config::default());
         for (at, event) in events.iter().enumerate() {
             let stamp = stamp(at as u64 + 1);
             if let Event::Data(side, data) = event {
@@ -115,8 +115,8 @@ proptest! {
     fn nothing_makes_it_panic_or_stall(
         calls in prop::collection::vec((any::<bool>(), 0u8..8, prop::collection::vec(any::<u8>(), 0..80), 0..CONVERSATIONS.len()), 0..40),
     ) {
-        let limits = Limits { head_bytes_max: 200, pipelined_max: 3, headers_max: 4, hash_bodies: true, ..Limits::default() };
-        let mut connection = connection(&limits);
+        let config = Config { head_bytes_max: 200, pipelined_max: 3, fields_max: 4, ..hashing() };
+        let mut connection = connection(&config);
         let mut out = String::new();
         for (at, (client, kind, noise, pick)) in calls.iter().enumerate() {
             let side = if *client { Side::Client } else { Side::Server };

@@ -1,6 +1,6 @@
 //! Gaps, and flows of which only a part was captured.
 
-use crate::decode::Limits;
+use crate::decode::http1::Config;
 use crate::decode::http1::tests::{check, check_with, events, run};
 
 #[test]
@@ -58,7 +58,7 @@ fn a_gap_that_is_noticed_late_does_not_shift_the_pairing() {
     // Two more requests came before the receiver's acknowledgement proved the gap: the times of capture tell.
     use crate::decode::http1::tests::{connection, drain, stamp};
     use crate::model::Side::{Client, Server};
-    let mut connection = connection(&Limits::default());
+    let mut connection = connection(&Config::default());
     connection.handle_data(Client, stamp(1), b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.handle_data(Client, stamp(3), b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.handle_data(Client, stamp(5), b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -234,7 +234,7 @@ fn responses_without_their_requests_are_decoded() {
 fn a_response_older_than_the_request_that_waits_is_not_its_answer() {
     use crate::decode::http1::tests::{connection, drain, stamp};
     use crate::model::Side::{Client, Server};
-    let mut connection = connection(&Limits::default());
+    let mut connection = connection(&Config::default());
     connection.handle_gap(Client, stamp(1), 100);
     connection.handle_data(Client, stamp(3), b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.handle_data(Server, stamp(2), b"HTTP/1.1 201 One\r\nContent-Length: 0\r\n\r\n");
@@ -279,7 +279,7 @@ fn one_lost_segment_costs_one_response_among_a_thousand() {
             transcript.push_str("< HTTP/1.1 200 OK\n< Content-Length: 5\n<\n< hello\\\n");
         }
     }
-    let out = run(&events(&transcript), &Limits::default());
+    let out = run(&events(&transcript), &Config::default());
     assert_eq!(out.lines().count(), 1000);
     assert_eq!(out.lines().filter(|line| line.contains("has 5 [")).count(), 999);
     assert!(
@@ -320,9 +320,9 @@ fn bodies_cut_by_the_end_are_incomplete() {
 
 #[test]
 fn requests_beyond_the_bound_are_given_out_and_the_pairing_holds() {
-    let limits = Limits { pipelined_max: 2, ..Limits::default() };
+    let config = Config { pipelined_max: 2, ..Config::default() };
     check_with(
-        &limits,
+        &config,
         r"
         > GET /1 HTTP/1.1
         > Host: a

@@ -1,7 +1,7 @@
 //! Well-formed traffic.
 
-use crate::decode::Limits;
-use crate::decode::http1::tests::{check, check_with};
+use crate::decode::http1::Config;
+use crate::decode::http1::tests::{check, check_with, hashing};
 
 #[test]
 fn requests_and_responses_of_known_length() {
@@ -244,10 +244,10 @@ fn error_bodies_and_small_text_are_kept() {
         ("POST / HTTP/1.1", "HTTP/1.1 200 OK\n< Content-Type: application/json", true),
     ] {
         let transcript = format!("> {request}\n> Host: a\n>\n< {response}\n< Content-Length: 2\n<\n< ab\\");
-        let got = super::run(&super::events(&transcript), &Limits::default());
+        let got = super::run(&super::events(&transcript), &Config::default());
         assert_eq!(got.contains("'ab'"), kept, "{got}");
         let transcript = format!("> {request}\n> Host: a\n>\n< {response}\n< Content-Length: 5000\n<\n< {long}\\");
-        let got = super::run(&super::events(&transcript), &Limits::default());
+        let got = super::run(&super::events(&transcript), &Config::default());
         assert_eq!(got.contains("'xx"), kept && !transcript.contains("XML"), "{got}");
     }
 }
@@ -255,15 +255,15 @@ fn error_bodies_and_small_text_are_kept() {
 #[test]
 fn posted_forms_are_kept_in_part() {
     let transcript = "> POST / HTTP/1.1\n> Host: a\n> Content-Type: multipart/form-data; boundary=x\n> Content-Length: 20000\n>\n! fill > 20000";
-    let got = super::run(&super::events(transcript), &Limits::default());
+    let got = super::run(&super::events(transcript), &Config::default());
     assert!(got.contains(&format!("'{}'", "x".repeat(8192))), "{got}");
 }
 
 #[test]
 fn bodies_are_hashed_on_demand() {
-    let limits = Limits { hash_bodies: true, ..Limits::default() };
+    let config = hashing();
     check_with(
-        &limits,
+        &config,
         r"
         > PUT / HTTP/1.1
         > Host: a
@@ -284,7 +284,7 @@ fn bodies_are_hashed_on_demand() {
 fn bodies_are_skipped_by_arithmetic() {
     use crate::decode::http1::tests::{connection, drain, stamp};
     use crate::model::Side;
-    let mut connection = connection(&Limits::default());
+    let mut connection = connection(&Config::default());
     connection.handle_data(Side::Client, stamp(1), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(connection.skippable(Side::Client), 0);
     connection.handle_data(Side::Server, stamp(2), b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc");
