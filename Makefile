@@ -18,7 +18,7 @@ ifneq ($(HAS_PCAP),yes)
 endif
 ifneq ($(HAS_PCAP),yes)
   $(warning libpcap-dev is missing: building without live capture (hopwire capture); all else works)
-  FEATURES := --no-default-features
+  FEATURES := --no-default-features --features cli
 endif
 
 .PHONY: demo test build image

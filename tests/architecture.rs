@@ -14,20 +14,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("s3", &["model"]),
     ("session", &["model", "s3"]),
     ("hops", &["model", "s3"]),
+    ("blobs", &["model", "decode", "session"]),
     ("rules", &["model", "s3", "hops"]),
     ("analysis", &["model", "s3", "hops", "rules"]),
     ("pipeline", &["model", "capture", "decode", "analysis"]),
+    ("open", &["model", "capture", "decode"]),
     ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    ("proxy", &["model", "decode", "session"]),
-    ("replay", &["model", "decode", "session", "s3"]),
-    ("lab", &["model", "s3", "session", "proxy"]),
+    ("proxy", &["model", "decode", "session", "blobs"]),
+    ("replay", &["model", "decode", "session", "s3", "blobs"]),
+    ("lab", &["model", "s3", "session", "blobs", "proxy"]),
     (
         "cli",
         &[
-            "model", "capture", "decode", "s3", "session", "hops", "rules", "analysis", "pipeline", "convert", "compare",
-            "report", "proxy", "replay", "lab",
+            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
+            "compare", "report", "proxy", "replay", "lab",
         ],
     ),
 ];
@@ -69,12 +71,14 @@ const OUTSIDE: &[(&str, &[&str])] = &[
 ];
 
 const EDGES: &[&str] = &[
+    "blobs/",
     "cli/",
     "main.rs",
     "capture/live.rs",
     "capture/live/",
     "capture/docker.rs",
     "capture/docker/",
+    "capture/file.rs",
     "capture/interfaces.rs",
     "proxy/",
     "replay/send.rs",

@@ -1,6 +1,6 @@
 //! What `hopwire capture` says where a container engine is not here, not there at all, or does not know the name: with a small
 //! engine of the test's own that answers as real ones do. Needs no privilege.
-#![cfg(feature = "live")]
+#![cfg(all(feature = "live", feature = "cli"))]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,5 +1,5 @@
 //! Captures real traffic between two network namespaces on a bridge. Skipped where there is no root, no `ip` or no Python.
-#![cfg(feature = "live")]
+#![cfg(all(feature = "live", feature = "cli"))]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

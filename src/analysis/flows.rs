@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{FlowClosed, Loss, Protocol};
-use crate::rules::{Completeness, Gaps, ShutFlows};
+use crate::model::{Anomaly, Exchange, FlowClosed, Loss, LossReason, Protocol};
+use crate::rules::{Completeness, Gaps, ShutFlows, UndecodedFlows, Unseen};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -16,6 +16,7 @@ pub(super) struct Flows {
     pub(super) losses: Vec<LossRow>,
     pub(super) tls: Vec<TlsRow>,
     pub(super) shut: Vec<ShutFlows>,
+    pub(super) undecoded: Vec<UndecodedFlows>,
 }
 
 impl Flows {
@@ -25,19 +26,28 @@ impl Flows {
         total.packets_truncated = total.packets_truncated.max(counts.packets_truncated);
         total.packets_undecodable = total.packets_undecodable.max(counts.packets_undecodable);
         total.packets_dropped = total.packets_dropped.max(counts.packets_dropped);
+        total.unseen.raise(Unseen::PacketsDropped, counts.packets_dropped, 0);
+        total.unseen.raise(Unseen::PacketsTruncated, counts.packets_truncated, 0);
+        total.unseen.raise(Unseen::FileBytes, counts.file_places_unread, counts.file_bytes_unread);
+        total.unseen.raise(Unseen::Quic, counts.packets_quic, 0);
+        total.unseen.raise(Unseen::EncryptedPackets, counts.packets_encrypted, 0);
     }
 
     pub(super) const fn handle_open(&mut self) {
         self.completeness.flows += 1;
     }
 
-    pub(super) const fn handle_exchange(&mut self) {
+    pub(super) fn handle_exchange(&mut self, exchange: &Exchange) {
         self.completeness.exchanges += 1;
+        if exchange.anomalies.contains(&Anomaly::TooManyHeaders) {
+            self.completeness.unseen.add(Unseen::LongHead, 1, 0);
+        }
     }
 
     /// Counts exchanges of which a part is not in the capture.
-    pub(super) const fn add_incomplete(&mut self, count: u64) {
+    pub(super) fn add_incomplete(&mut self, count: u64) {
         self.completeness.exchanges_incomplete += count;
+        self.completeness.unseen.add(Unseen::ExchangesIncomplete, count, 0);
     }
 
     /// Counts a flow's end; `hop` where it belongs to one.
@@ -48,9 +58,22 @@ impl Flows {
         let sides = [closed.client, closed.server];
         total.stream_bytes = sides.iter().fold(total.stream_bytes, |sum, side| sum.saturating_add(side.delivered));
         total.stream_bytes_missing = sides.iter().fold(total.stream_bytes_missing, |sum, side| sum.saturating_add(side.missing));
-        let Protocol::Tls { shut, .. } = &closed.protocol else {
+        let missing = sides.iter().fold(0, |sum: u64, side| sum.saturating_add(side.missing));
+        total.unseen.add(Unseen::StreamBytes, u64::from(missing > 0), missing);
+        total.unseen.add(Unseen::WithoutStart, u64::from(!closed.has_start), 0);
+        total.unseen.add(Unseen::OneSided, u64::from(!closed.both_sides), 0);
+        for undecoded in &closed.undecoded {
+            let kind = if closed.protocol.is_readable() { Unseen::of_loss(undecoded.reason) } else { Unseen::InsideTls };
+            total.unseen.add(kind, 1, undecoded.bytes);
+        }
+        let Protocol::Tls { shut, sealed_bytes, .. } = &closed.protocol else {
             return;
         };
+        total.unseen.add(
+            Unseen::TlsUndecrypted,
+            u64::from(shut.is_some() && *sealed_bytes > 0),
+            if shut.is_some() { *sealed_bytes } else { 0 },
+        );
         total.tls_flows += 1;
         let Some(reason) = shut.as_ref().map(crate::model::Shut::label) else {
             total.tls_flows_decrypted += 1;
@@ -65,7 +88,31 @@ impl Flows {
         }
     }
 
+    /// Counts the plaintext of a flow that was not decoded, by reason.
+    pub(super) fn add_undecoded(&mut self, closed: &FlowClosed, hop: HopId) {
+        for undecoded in &closed.undecoded {
+            match self.undecoded.iter_mut().find(|row| row.hop == hop && row.reason == undecoded.reason) {
+                Some(row) => {
+                    row.count += 1;
+                    row.bytes = row.bytes.saturating_add(undecoded.bytes);
+                    row.first = row.first.min(undecoded.first);
+                }
+                None => self.undecoded.push(UndecodedFlows {
+                    hop,
+                    reason: undecoded.reason,
+                    count: 1,
+                    bytes: undecoded.bytes,
+                    first: undecoded.first,
+                }),
+            }
+        }
+    }
+
     pub(super) fn handle_loss(&mut self, loss: &Loss) {
+        // What the flows lost is counted when they end; this belongs to none, or ends one.
+        if loss.flow.is_none() || matches!(loss.reason, LossReason::Evicted | LossReason::Encrypted) {
+            self.completeness.unseen.add(Unseen::of_loss(loss.reason), 1, loss.bytes);
+        }
         match self.losses.iter_mut().find(|row| row.reason == loss.reason) {
             Some(row) => {
                 row.count += 1;

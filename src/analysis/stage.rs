@@ -158,6 +158,7 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            undecoded: &flows.undecoded,
             logs: &logs,
             credentials: signatures.credentials(),
             now,
@@ -180,7 +181,7 @@ impl Stage {
 
     fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
         self.now = self.now.max(at);
-        self.flows.handle_exchange();
+        self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
         let judged = call.as_ref().filter(|call| !call.is_health_check());
@@ -280,6 +281,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             credentials: self.signatures.credentials(),
             now: self.now,
@@ -292,7 +294,12 @@ impl Stage {
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
-        let used = self.topology.count_shut_flow(closed).or_else(|| self.topology.find(closed.endpoints.server));
+        let undecoded = self.topology.count_undecoded_flow(closed);
+        if let Some(hop) = undecoded {
+            self.flows.add_undecoded(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         let ended = self.endings.handle_close(closed);
@@ -319,6 +326,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            undecoded: &self.flows.undecoded,
             logs: &self.logs,
             credentials: self.signatures.credentials(),
             now: self.now,

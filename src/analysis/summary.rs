@@ -55,6 +55,14 @@ pub struct Counts {
     pub packets_undecodable: u64,
     /// Packets that the capturing program reports as dropped.
     pub packets_dropped: u64,
+    /// QUIC packets.
+    pub packets_quic: u64,
+    /// Packets of other encrypted protocols.
+    pub packets_encrypted: u64,
+    /// Places of files that could not be read.
+    pub file_places_unread: u64,
+    /// The bytes at those places.
+    pub file_bytes_unread: u64,
 }
 
 /// One operation on one hop.

@@ -167,6 +167,7 @@ impl Script {
             exchanges: 0,
             anomalies: Vec::new(),
             first_gap: None,
+            undecoded: Vec::new(),
         };
         self.open.push((closed, transport));
         self.ordinal = 0;

@@ -1,7 +1,7 @@
 //! Packets in: captures of any format, compressed or not, whole or damaged, as batches of packets in one order.
 //!
-//! Reading files is pure: from [`Input`]s that somebody else opened. Only `live`, `docker` and `interfaces` touch the
-//! machine.
+//! Reading is pure: from [`Input`]s, which [`open_file`] or somebody else opened. Only `file`, `live`, `docker` and `interfaces`
+//! touch the machine.
 
 mod batch;
 mod blocks;
@@ -9,6 +9,7 @@ mod bytes;
 mod decompress;
 pub mod docker;
 mod error;
+mod file;
 mod interfaces;
 #[cfg(feature = "live")]
 mod live;
@@ -30,6 +31,7 @@ mod walk;
 pub use batch::Batch;
 pub use bytes::{Input, ReadAt};
 pub use error::CaptureError;
+pub use file::{OpenedFile, open_file};
 pub use interfaces::{
     LocalInterface, ProcessInterface, interfaces_of_process, is_interface, is_interface_up, local_interfaces, port_of_bridge,
 };

@@ -181,6 +181,20 @@ impl SourceSummary {
         counts.reduce(u64::saturating_add)
     }
 
+    /// Places of the input that hold no packet that could be read though one must have been there, and the bytes of those places.
+    pub fn unread(&self) -> (u64, u64) {
+        let places = self.problems.iter().map(|problem| problem.count).sum::<u64>() + self.more_problems;
+        let bytes = |problem: &Problem| match problem.kind {
+            ProblemKind::Cut { found_bytes, .. } => found_bytes,
+            ProblemKind::Skipped { bytes, .. } | ProblemKind::Unreadable { bytes, .. } => bytes,
+            ProblemKind::ReadFailed(_)
+            | ProblemKind::UnknownInterface
+            | ProblemKind::MalformedBlock
+            | ProblemKind::TooManyInterfaces => 0,
+        };
+        (places, self.problems.iter().map(|problem| bytes(problem).saturating_mul(problem.count)).sum())
+    }
+
     /// Counts packets that were read.
     pub(super) fn count(&mut self, records: &[Record]) {
         let (mut first, mut last) = (i64::MAX, i64::MIN);

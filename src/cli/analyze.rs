@@ -12,7 +12,7 @@ use crate::cli::credentials::load as load_credentials;
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
 use crate::cli::output::{self, Output};
-use crate::cli::packets::{Resources, analyze_packets};
+use crate::cli::packets::{Resources, analyze_packets, signed_body};
 use crate::cli::progress::Progress;
 use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
 use crate::decode::tls::KeyLog;
@@ -190,7 +190,8 @@ impl Judging {
             threads: self.threads.map(usize::from),
             memory_bytes_max: self.max_memory,
             verify_records: self.verify,
-            hash_bodies: !self.credentials.is_empty(),
+            retain: (!self.credentials.is_empty()).then_some(signed_body),
+            observe: None,
         }
     }
 
@@ -291,14 +292,6 @@ fn why_not_judged(view: &Completeness) -> (String, &'static str) {
 }
 
 fn lost(view: &Completeness) -> Option<String> {
-    let shut = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
-    let all = [
-        (view.packets_dropped, "packets dropped while capturing"),
-        (view.packets_truncated, "packets cut short"),
-        (view.stream_bytes_missing, "octets missing in streams"),
-        (view.flows_without_start, "connections that began before the capture"),
-        (shut, "TLS connections that stayed shut"),
-    ];
-    let lost: Vec<_> = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let lost = view.unseen.texts(|count| count.to_string(), |bytes| format!("{bytes} bytes"));
     (!lost.is_empty()).then(|| lost.join(", "))
 }

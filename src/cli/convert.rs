@@ -1,5 +1,6 @@
 //! `hopwire convert`: a capture or session in, another one out.
 
+mod bodies;
 mod files;
 mod sessions;
 
@@ -48,6 +49,12 @@ pub(super) struct Arguments {
     /// Leaves out names of addresses
     #[arg(long)]
     drop_names: bool,
+    /// Writes bodies too, beside the session: OUT is run.jsonl, they are in run.blobs, as they were sent
+    #[arg(long)]
+    bodies: bool,
+    /// Writes secrets into a session as they were sent: it can be replayed, and must be kept like the keys in it
+    #[arg(long)]
+    show_secrets: bool,
     /// Leaves out comments
     #[arg(long)]
     drop_comments: bool,
@@ -136,6 +143,12 @@ impl Arguments {
             return Err(Failure::usage(
                 "a session holds no packets, names or comments, and its secrets are redacted already",
                 "leave out --scrub, --strip-secrets and --drop-…",
+            ));
+        }
+        if format != FormatName::Jsonl && (self.bodies || self.show_secrets) {
+            return Err(Failure::usage(
+                "only a session has bodies beside it and secrets that are replaced",
+                "name the output *.jsonl, or leave out --bodies and --show-secrets",
             ));
         }
         if self.scrub && self.output == "-" {
@@ -256,6 +269,7 @@ Examples:
   hopwire convert run.pcapng share.pcapng --scrub            a capture to attach to a ticket
   hopwire convert run.pcapng one.pcapng --exchange 17.2      the packets of one exchange
   hopwire convert run.pcapng run.jsonl                       the exchanges, redacted
+  hopwire convert run.pcapng run.jsonl --bodies              the same, with the bodies in run.blobs
   hopwire convert run.jsonl run.pcapng                       packets again, in clear";
 
 #[cfg(test)]

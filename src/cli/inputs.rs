@@ -1,16 +1,16 @@
 //! Inputs: files and stdin, opened and told apart by their first bytes.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use crate::analysis::{Analysis, Counts, Sink, Summary};
-use crate::capture::{Input, Kind, ReadAt, sniff};
+use crate::capture::{Input, Kind, OpenedFile, open_file, sniff};
 use crate::cli::failure::{Failure, say};
 use crate::model::{
     Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Frames, Loss, SealedExchange, SealedPartner, Timestamp,
 };
+use crate::rules::Unseen;
 use crate::session::jsonl::{ReadError, Reader, Record, Totals};
 use crate::session::source::Source;
 
@@ -201,6 +201,9 @@ impl Session {
             closed.first.frame = Frame::new(file, closed.first.frame.number());
             closed.last.frame = Frame::new(file, closed.last.frame.number());
             closed.first_gap = closed.first_gap.map(|frame| Frame::new(file, frame.number()));
+            for undecoded in &mut closed.undecoded {
+                undecoded.first = Frame::new(file, undecoded.first.number());
+            }
         }
         closed
     }
@@ -251,12 +254,26 @@ fn earliest(sessions: &mut [Session]) -> Option<(usize, &mut Session)> {
 
 fn counts(sessions: &[Session]) -> Counts {
     let sum = |count: fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.totals)).sum();
-    Counts {
+    let mut counts = Counts {
         packets: sum(|totals| totals.packets),
         packets_truncated: sum(|totals| totals.packets_truncated),
         packets_undecodable: sum(|totals| totals.packets_undecodable),
         packets_dropped: sum(|totals| totals.packets_dropped),
+        ..Counts::default()
+    };
+    for unseen in sessions.iter().flat_map(|session| &session.totals.unseen) {
+        // All else is in the lines of connections and losses.
+        match Unseen::ALL.iter().find(|kind| kind.label() == unseen.reason) {
+            Some(Unseen::Quic) => counts.packets_quic += unseen.count,
+            Some(Unseen::EncryptedPackets) => counts.packets_encrypted += unseen.count,
+            Some(Unseen::FileBytes) => {
+                counts.file_places_unread += unseen.count;
+                counts.file_bytes_unread += unseen.bytes;
+            }
+            _ => {}
+        }
     }
+    counts
 }
 
 fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
@@ -266,9 +283,7 @@ fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
         let first = stdin.fill_buf().map_err(cannot)?.to_vec();
         return Ok((sniff_input(&first), Input { name: name.to_owned(), stream: Box::new(stdin), positioned: None }));
     }
-    let mut file = File::open(name).map_err(cannot)?;
-    let metadata = file.metadata().map_err(cannot)?;
-    if metadata.is_dir() {
+    if Path::new(name).is_dir() {
         let error = anyhow::anyhow!("it is a directory");
         return Err(Failure::unreadable(
             error,
@@ -276,14 +291,8 @@ fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
             format!("name the files in it, as in {}/*.pcapng", name.trim_end_matches('/')),
         ));
     }
-    let mut first = Vec::with_capacity(SNIFF_BYTES);
-    file.by_ref().take(SNIFF_BYTES as u64).read_to_end(&mut first).map_err(cannot)?;
-    let kind = sniff_input(&first);
-    let positioned = match metadata.is_file() {
-        true => Some(Arc::new(Positioned(file.try_clone().map_err(cannot)?)) as Arc<dyn ReadAt>),
-        false => None,
-    };
-    Ok((kind, Input { name: name.to_owned(), stream: Box::new(Cursor::new(first).chain(file)), positioned }))
+    let OpenedFile { kind, input } = open_file(Path::new(name)).map_err(cannot)?;
+    Ok((kind, input))
 }
 
 /// A session of a single line looks like one JSON document.
@@ -291,15 +300,6 @@ fn sniff_input(first: &[u8]) -> Kind {
     match sniff(first) {
         Kind::Json if first.starts_with(b"{\"type\":") => Kind::JsonLines,
         kind => kind,
-    }
-}
-
-/// A file that is read anywhere.
-struct Positioned(File);
-
-impl ReadAt for Positioned {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
 use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
 use crate::decode::Limits;
-use crate::decode::http1::{MessageHead, Retain, readable};
+use crate::decode::http1::{Config, MessageHead, Observe, Retain, readable};
 use crate::model::{HeaderName, Secret, Untrusted};
 use crate::pipeline;
 use crate::s3::Payload;
@@ -19,19 +19,19 @@ pub(super) struct Resources {
     pub(super) memory_bytes_max: Option<u64>,
     /// Open every TLS record.
     pub(super) verify_records: bool,
-    /// Hash bodies, and keep more of them, to verify signatures.
-    pub(super) hash_bodies: bool,
+    /// Chooses what is kept of bodies, where no observer does; by default what people read.
+    pub(super) retain: Option<fn(&MessageHead<'_>) -> Retain>,
+    /// Watches the HTTP/1 connections.
+    pub(super) observe: Option<Arc<dyn Observe>>,
 }
 
 impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        let mut limits = Limits { verify_records: self.verify_records, ..limits };
-        if self.hash_bodies {
-            Arc::make_mut(&mut limits.http1).retain = signed_body;
-        }
-        limits
+        let retain = self.retain.unwrap_or(readable);
+        let http1 = Config { observe: self.observe.clone(), retain, ..Config::default() };
+        Limits { verify_records: self.verify_records, http1: Arc::new(http1), ..limits }
     }
 }
 
@@ -39,7 +39,7 @@ impl Resources {
 const CHUNKS_VERIFIED_BYTES_MAX: u32 = 2 << 20;
 
 /// Keeps of the bodies of requests what it takes to verify their signatures, and of all others what people read.
-fn signed_body(head: &MessageHead<'_>) -> Retain {
+pub(super) fn signed_body(head: &MessageHead<'_>) -> Retain {
     let MessageHead::Request(request) = head else { return readable(head) };
     match request.headers.get(HeaderName::XAmzContentSha256).map(Payload::recognise) {
         Some(Payload::StreamingSigned | Payload::StreamingSignedTrailer) => Retain::Prefix(CHUNKS_VERIFIED_BYTES_MAX),

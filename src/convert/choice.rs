@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use crate::convert::ConvertError;
 use crate::decode::segment::Segment;
-use crate::model::{Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowId, Protocol};
+use crate::model::{Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowId, Protocol, Transport};
 
 /// What to keep of a capture; all of it where nothing is named.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +113,7 @@ impl Flows {
     }
 
     fn keep_exchange(&mut self, exchange: &Exchange) {
-        let clear = exchange.transport.is_clear();
+        let clear = matches!(exchange.transport, Transport::Clear);
         let request = &exchange.request.frames;
         let response = exchange.response().map(|response| &response.frames);
         let frames = || request.iter().chain(response.into_iter().flat_map(|frames| frames.iter())).map(|frame| frame.number());

@@ -74,7 +74,8 @@ pub(super) struct Search {
     pieces: Vec<(Side, Stamp, Vec<u8>)>,
     pieces_bytes: usize,
     tries: u16,
-    http2: bool,
+    /// What it is, where it is known and not decoded.
+    known: Option<LossReason>,
     lost: Option<Loss>,
     has_start: bool,
 }
@@ -84,6 +85,8 @@ const UNDECIDED_BYTES_MAX: usize = 4096;
 /// How many times the start of later segments is tried once the first octets were not recognised.
 const TRIES_MAX: u16 = 256;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// How both sides of SSH begin (RFC 4253 section 4.2); nearly all that follows is encrypted.
+const SSH_GREETING: &[u8] = b"SSH-";
 
 impl Content {
     /// Octets in order. Tells whether they show that the sides were taken for each other: from now on, and for these octets,
@@ -260,7 +263,7 @@ impl Content {
             Self::Over(_) => Protocol::Http1,
             Self::Clear(text) => match text.as_ref() {
                 Text::Http(_) => Protocol::Http1,
-                Text::Search(search) if search.http2 => Protocol::Http2,
+                Text::Search(search) if search.known == Some(LossReason::Http2) => Protocol::Http2,
                 Text::Search(_) => Protocol::Other,
             },
             Self::Sealed(sealed) => Protocol::Tls {
@@ -292,7 +295,7 @@ impl Search {
     /// Looks at the octets; gives what was held back and what it is, once that is known. The octets given last are then
     /// still to be handled by the caller.
     fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], is_outermost: bool) -> Option<(Vec<Piece>, Verdict)> {
-        if self.http2 || self.tries >= TRIES_MAX {
+        if self.known.is_some() || self.tries >= TRIES_MAX {
             self.lose(stamp, data.len() as u64);
             return None;
         }
@@ -300,8 +303,9 @@ impl Search {
             self.pieces.iter().filter(|(side, ..)| *side == from).flat_map(|(.., bytes)| bytes).copied().collect();
         let joined = if before.is_empty() { None } else { Some([before.as_slice(), data].concat()) };
         let start = joined.as_deref().unwrap_or(data);
-        if start.starts_with(HTTP2_PREFACE) {
-            self.http2 = true;
+        let is_ssh = self.tries == 0 && start.starts_with(SSH_GREETING);
+        if start.starts_with(HTTP2_PREFACE) || is_ssh {
+            self.known = Some(if is_ssh { LossReason::Encrypted } else { LossReason::Http2 });
             self.give_up_pieces();
             self.lose(stamp, data.len() as u64);
             return None;
@@ -343,15 +347,15 @@ impl Search {
     }
 
     fn lose(&mut self, stamp: Stamp, bytes: u64) {
-        let reason = match (self.http2, self.has_start) {
-            (true, _) => LossReason::Http2,
-            (false, true) => LossReason::NotHttp,
-            (false, false) => LossReason::BeforeFirstMessage,
+        let reason = match (self.known, self.has_start) {
+            (Some(reason), _) => reason,
+            (None, true) => LossReason::NotHttp,
+            (None, false) => LossReason::BeforeFirstMessage,
         };
         let lost = self.lost.get_or_insert(Loss { reason, flow: None, bytes: 0, stamp });
         lost.bytes += bytes;
-        if self.http2 {
-            lost.reason = LossReason::Http2;
+        if let Some(reason) = self.known {
+            lost.reason = reason;
         }
     }
 }
@@ -393,7 +397,7 @@ impl Text {
 
     fn skippable(&self, from: Side) -> u64 {
         match self {
-            Self::Search(search) if search.http2 || search.tries >= TRIES_MAX => u64::MAX,
+            Self::Search(search) if search.known.is_some() || search.tries >= TRIES_MAX => u64::MAX,
             Self::Search(_) => 0,
             Self::Http(http) => http.skippable(from),
         }

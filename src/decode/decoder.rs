@@ -78,6 +78,11 @@ impl Decoder {
         self.dissector.packets_lost()
     }
 
+    /// QUIC packets, and packets of other encrypted protocols, so far.
+    pub const fn packets_encrypted(&self) -> [u64; 2] {
+        self.dissector.packets_encrypted()
+    }
+
     fn handle_segment(&mut self, incoming: &Incoming<'_>) {
         if let Some(flows) = self.shards.get_mut(shard_of(incoming.segment)) {
             flows.handle_segment(incoming);

@@ -20,6 +20,8 @@ pub struct Dissector {
     clock: Clock,
     losses: VecDeque<Loss>,
     packets_lost: u64,
+    /// QUIC packets, and those of other encrypted protocols: they are many, and counted only.
+    packets_encrypted: [u64; 2],
     whole: Vec<u8>,
 }
 
@@ -60,6 +62,7 @@ impl Dissector {
             clock: Clock::default(),
             losses: VecDeque::new(),
             packets_lost: 0,
+            packets_encrypted: [0; 2],
             whole: Vec::new(),
         }
     }
@@ -78,6 +81,7 @@ impl Dissector {
             Dissected::Segment(segment) => Dissection::Segment(segment),
             Dissected::Fragment(fragment) => self.handle_fragment(packet, fragment),
             Dissected::NotTcp => Dissection::NotTcp,
+            Dissected::Lost(reason) if reason.is_encrypted() => self.count_encrypted(reason, 1),
             Dissected::Lost(reason) if packet.is_whole() => self.lose_packet(packet, reason),
             Dissected::Lost(_) => self.handle_whole(packet),
         }
@@ -118,6 +122,17 @@ impl Dissector {
         self.losses.pop_front()
     }
 
+    fn count_encrypted(&mut self, reason: LossReason, packets: u64) -> Dissection {
+        let [quic, others] = &mut self.packets_encrypted;
+        *(if reason == LossReason::Quic { quic } else { others }) += packets;
+        Dissection::NotTcp
+    }
+
+    /// QUIC packets, and packets of other encrypted protocols, so far.
+    pub const fn packets_encrypted(&self) -> [u64; 2] {
+        self.packets_encrypted
+    }
+
     /// Packets that were not decoded, so far.
     pub const fn packets_lost(&self) -> u64 {
         self.packets_lost
@@ -136,6 +151,7 @@ impl Dissector {
             Dissected::NotTcp => return Dissection::Fragment(fragment),
             // A datagram that came in fragments and is a fragment of another one: nobody sends that, so it is not put together.
             Dissected::Fragment(_) => LossReason::Fragment,
+            Dissected::Lost(reason) if reason.is_encrypted() => return self.count_encrypted(reason, whole.parts.len() as u64),
             Dissected::Lost(reason) => reason,
         };
         self.lose(reason, whole.bytes.len() as u64, whole.parts.len() as u64, stamp(packet));
@@ -183,7 +199,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Capture time in steps of about 67 ms. The time of a packet that is behind an earlier one is no step.
+/// Capture time in steps of about 67 ms, for who dissects on several threads. The time of a packet that is behind an earlier one is no step.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     step: i64,

@@ -19,7 +19,9 @@ use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
-use crate::model::{Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, Side, Stamp, Timestamp};
+use crate::model::{
+    Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, Loss, LossReason, Side, Stamp, Timestamp, Undecoded,
+};
 
 pub(super) use passing::Passing;
 
@@ -73,6 +75,8 @@ struct Rare {
     first_gap: Option<Frame>,
     /// When a hole may be given up; `None` while nothing waits.
     wake: Option<Timestamp>,
+    /// Stream bytes that were not decoded, by reason.
+    undecoded: Vec<Undecoded>,
 }
 
 /// A reset this far from what is expected was not sent by the peers.
@@ -360,7 +364,7 @@ impl Flow {
             self.stream_mut(from).finish();
             let side = self.side(from, None);
             self.content.handle_close(side, stamp, Close::Finished, around.secrets);
-            self.exchanges += self.content.drain(around.out);
+            self.drain(around);
         }
         if self.streams.iter().all(Stream::is_finished) {
             self.content.settle();
@@ -437,8 +441,21 @@ impl Flow {
         }
         self.finish_streams(last, around);
         self.close_sides(around);
-        self.exchanges += self.content.drain_end(self.id, around.out);
+        let (id, rare, out) = (self.id, &mut self.rare, &mut *around.out);
+        self.exchanges += self.content.drain_end(id, &mut |event| {
+            note_loss(rare, &event);
+            out(event);
+        });
         self.closed()
+    }
+
+    /// Hands on what the content has finished.
+    fn drain(&mut self, around: &mut Surroundings<'_, '_>) {
+        let (rare, out) = (&mut self.rare, &mut *around.out);
+        self.exchanges += self.content.drain(&mut |event| {
+            note_loss(rare, &event);
+            out(event);
+        });
     }
 
     fn close_sides(&mut self, around: &mut Surroundings<'_, '_>) {
@@ -476,6 +493,7 @@ impl Flow {
             exchanges: self.exchanges,
             anomalies: rare.anomalies,
             first_gap: rare.first_gap,
+            undecoded: rare.undecoded,
         }
     }
 
@@ -530,6 +548,19 @@ const fn endpoints([first, second]: [Endpoint; 2], client: Option<Way>) -> Endpo
 /// Servers listen on the lower port.
 const fn client_by_port([first, second]: [Endpoint; 2]) -> Way {
     if first.port < second.port { Way::Back } else { Way::Forth }
+}
+
+/// Remembers the bytes of a flow that were not decoded.
+fn note_loss(rare: &mut Option<Box<Rare>>, event: &Event) {
+    let Event::Lost(Loss { reason, bytes: bytes @ 1.., stamp, .. }) = event else { return };
+    if reason.is_encrypted() || *reason == LossReason::Evicted {
+        return;
+    }
+    let all = &mut rare.get_or_insert_default().undecoded;
+    match all.iter_mut().find(|one| one.reason == *reason) {
+        Some(one) => one.bytes = one.bytes.saturating_add(*bytes),
+        None => all.push(Undecoded { reason: *reason, bytes: *bytes, first: stamp.frame }),
+    }
 }
 
 fn narrow(length: usize) -> u32 {

@@ -7,19 +7,23 @@ pub mod dissector;
 mod ends;
 mod flow;
 mod flows;
+#[doc(hidden)]
 pub mod fragment;
 pub mod http1;
 mod limits;
 mod link;
 mod recent;
 pub mod segment;
+#[doc(hidden)]
 pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
+mod tunnels;
 mod wireless;
 
 pub use decoder::Decoder;
 pub use dissector::Dissector;
+#[doc(hidden)]
 pub use flows::{Flows, Incoming};
 pub use limits::Limits;

@@ -6,6 +6,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 
 use crate::decode::fragment::{Fragment, FragmentKey};
 use crate::decode::link::{self, Link, Next};
+use crate::decode::tunnels::{self, Tunnel};
 use crate::model::{Endpoint, LossReason, Packet};
 
 /// TCP flags of interest.
@@ -169,10 +170,10 @@ enum Step {
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const PROTOCOL_HOP_BY_HOP: u8 = 0;
-const PROTOCOL_IPV4: u8 = 4;
+pub(super) const PROTOCOL_IPV4: u8 = 4;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
-const PROTOCOL_IPV6: u8 = 41;
+pub(super) const PROTOCOL_IPV6: u8 = 41;
 const PROTOCOL_ROUTING: u8 = 43;
 const PROTOCOL_FRAGMENT: u8 = 44;
 const PROTOCOL_GRE: u8 = 47;
@@ -197,7 +198,7 @@ impl Walk<'_> {
             Next::EtherType(ETHERTYPE_IPV6) => self.ipv6(at),
             Next::EtherType(other) => match link::unwrap(other, self.bytes, at) {
                 Some(link) => self.follow(link),
-                None => Step::Done(Dissected::NotTcp),
+                None => self.enter(tunnels::over_link(other)),
             },
             Next::Ethernet => self.follow(link::ethernet(self.bytes, at)),
             Next::Ip => match self.bytes.get(at).map(|first| first >> 4) {
@@ -210,10 +211,10 @@ impl Walk<'_> {
         }
     }
 
-    fn follow(&self, link: Link) -> Step {
+    const fn follow(&self, link: Link) -> Step {
         match link {
             Link::Carries(next, at) => Step::Next(next, at),
-            Link::Unknown => Step::Done(Dissected::NotTcp),
+            Link::Unknown => Step::Done(Dissected::Lost(LossReason::Encapsulation)),
             Link::Malformed => Step::Done(self.broken()),
         }
     }
@@ -315,8 +316,8 @@ impl Walk<'_> {
         match protocol {
             PROTOCOL_TCP => Step::Done(self.tcp(source, destination, at)),
             PROTOCOL_IPV4 | PROTOCOL_IPV6 => Step::Next(Next::Ip, at),
-            PROTOCOL_GRE => self.gre(at),
-            PROTOCOL_UDP => self.udp(at),
+            PROTOCOL_GRE => self.enter(tunnels::gre(self.bytes, at)),
+            PROTOCOL_UDP => self.enter(tunnels::udp(self.bytes, at)),
             PROTOCOL_ETHERIP => Step::Next(Next::Ethernet, at + 2),
             PROTOCOL_AUTHENTICATION => match self.bytes.get(at..at + 2) {
                 Some(&[following, size]) => self.transport_behind_authentication(following, source, destination, at, size),
@@ -325,7 +326,7 @@ impl Walk<'_> {
             PROTOCOL_HOP_BY_HOP | PROTOCOL_ROUTING | PROTOCOL_DESTINATION => {
                 self.after_extensions(protocol, source, destination, at)
             }
-            _ => Step::Done(Dissected::NotTcp),
+            other => self.enter(tunnels::over_ip(other, at)),
         }
     }
 
@@ -334,7 +335,7 @@ impl Walk<'_> {
         match protocol {
             PROTOCOL_TCP => Step::Done(self.tcp(from, to, at)),
             PROTOCOL_IPV4 | PROTOCOL_IPV6 => Step::Next(Next::Ip, at),
-            _ => Step::Done(Dissected::NotTcp),
+            other => self.enter(tunnels::over_ip(other, at)),
         }
     }
 
@@ -354,110 +355,19 @@ impl Walk<'_> {
         })
     }
 
-    /// GRE (RFC 2784, 2890) and the enhanced form of PPTP (RFC 2637).
-    fn gre(&self, at: usize) -> Step {
-        let Some(&[flags, version, high, low]) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) else {
-            return Step::Done(self.broken());
-        };
-        let optional = |bit: u8, size: usize| if flags & bit != 0 { size } else { 0 };
-        let mut start = at + 4 + optional(0x80, 4) + optional(0x20, 4) + optional(0x10, 4);
-        match (version & 7, u16::from_be_bytes([high, low])) {
-            // ERSPAN: type II has a header of its own where GRE has a sequence number, type I has none.
-            (0, 0x88be) => Step::Next(Next::Ethernet, if flags & 0x10 != 0 { start + 8 } else { start }),
-            // ERSPAN type III: five bits tell the type of frame, the last bit whether a platform header follows.
-            (0, 0x22eb) => match self.bytes.get(start + 10..start + 12) {
-                Some(&[kind, last]) => {
-                    let next = if (kind >> 2) & 0x1f == 2 { Next::Ip } else { Next::Ethernet };
-                    Step::Next(next, start + if last & 1 != 0 { 20 } else { 12 })
-                }
-                _ => Step::Done(self.broken()),
-            },
-            (0, ether_type) => Step::Next(Next::EtherType(ether_type), start),
-            (1, _) => {
-                start += if version & 0x80 != 0 { 4 } else { 0 };
-                self.follow(link::ppp(self.bytes, start))
-            }
-            _ => Step::Done(Dissected::NotTcp),
+    /// What a tunnel says of the packet in it.
+    const fn enter(&self, tunnel: Tunnel) -> Step {
+        match tunnel {
+            Tunnel::Carries(next, at) => Step::Next(next, at),
+            Tunnel::Link(link) => self.follow(link),
+            Tunnel::Nothing => Step::Done(Dissected::NotTcp),
+            Tunnel::Lost(reason) => Step::Done(Dissected::Lost(reason)),
+            Tunnel::Broken => Step::Done(self.broken()),
         }
-    }
-
-    /// Tunnels over UDP, known by their port: what container and mobile networks wrap packets in.
-    fn udp(&self, at: usize) -> Step {
-        let Some(&[a, b, c, d, ..]) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
-            return Step::Done(self.broken());
-        };
-        let inner = at + 8;
-        let byte = |offset: usize| self.bytes.get(inner + offset).copied();
-        match (u16::from_be_bytes([c, d]), u16::from_be_bytes([a, b])) {
-            // VXLAN (RFC 7348): the I flag must be set. 8472 is Linux's old port.
-            (4789 | 8472, _) if byte(0).is_some_and(|flags| flags & 0x08 != 0) => Step::Next(Next::Ethernet, inner + 8),
-            // Geneve (RFC 8926): option length in 4 octets, then the protocol.
-            (6081, _) => match (byte(0), byte(2), byte(3)) {
-                (Some(first), Some(high), Some(low)) if first >> 6 == 0 => {
-                    Step::Next(Next::EtherType(u16::from_be_bytes([high, low])), inner + 8 + usize::from(first & 0x3f) * 4)
-                }
-                _ => Step::Done(Dissected::NotTcp),
-            },
-            // VXLAN-GPE: with the P flag, the last octet of the first word says what follows.
-            (4790, _) if byte(0).is_some_and(|flags| flags & 0x08 != 0) => {
-                let next = match (byte(0).unwrap_or(0) & 0x04 != 0, byte(3)) {
-                    (false, _) | (true, Some(3)) => Next::Ethernet,
-                    (true, Some(1 | 2)) => Next::Ip,
-                    (true, Some(5)) => Next::EtherType(0x8847),
-                    (true, _) => Next::Nothing,
-                };
-                Step::Next(next, inner + 8)
-            }
-            (5072, _) | (_, 5072) => self.ayiya(inner),
-            (2152, _) | (_, 2152) => self.gtp(inner),
-            // Teredo (RFC 4380): IPv6 directly, or after an authentication or origin header.
-            (3544, _) | (_, 3544) => match (byte(0), byte(1)) {
-                (Some(first), _) if first >> 4 == 6 => Step::Next(Next::Ip, inner),
-                (Some(0), Some(0)) => Step::Next(Next::Ip, inner + 8),
-                _ => Step::Done(Dissected::NotTcp),
-            },
-            _ => Step::Done(Dissected::NotTcp),
-        }
-    }
-
-    /// AYIYA (draft-massar-v6ops-ayiya): lengths of identity (as a power of two) and signature (in words), then opcode 1,
-    /// forward, and an IP protocol number.
-    fn ayiya(&self, at: usize) -> Step {
-        match self.bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
-            Some(&[identity, signature, operation, PROTOCOL_IPV4 | PROTOCOL_IPV6]) if operation & 0x0f == 1 => {
-                let optional = (1usize << (identity >> 4)) + usize::from(signature >> 4) * 4;
-                Step::Next(Next::Ip, at + 8 + optional)
-            }
-            _ => Step::Done(Dissected::NotTcp),
-        }
-    }
-
-    /// GTP-U (3GPP TS 29.281), message type 255: a user packet.
-    fn gtp(&self, at: usize) -> Step {
-        let (Some(&flags), Some(255)) = (self.bytes.get(at), self.bytes.get(at + 1)) else {
-            return Step::Done(Dissected::NotTcp);
-        };
-        let mut start = at + 8;
-        if flags & 0x07 != 0 {
-            start += 4;
-            let mut following = self.bytes.get(start - 1).copied().unwrap_or(0);
-            for _ in 0..EXTENSION_HEADERS_MAX {
-                if following == 0 || flags & 0x04 == 0 {
-                    break;
-                }
-                let size = usize::from(self.bytes.get(start).copied().unwrap_or(0)) * 4;
-                if size == 0 {
-                    return Step::Done(self.broken());
-                }
-                start += size;
-                following = self.bytes.get(start - 1).copied().unwrap_or(0);
-            }
-        }
-        Step::Next(Next::Ip, start)
     }
 }
 
-const EXTENSION_HEADERS_MAX: usize = 16;
+pub(super) const EXTENSION_HEADERS_MAX: usize = 16;
 
 fn narrow(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::naming::{self, Evidence};
 use crate::hops::{Hop, HopId, HopTransport, Join, JoinKey};
-use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Protocol, Transport};
+use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Protocol};
 
 /// A hop that the user named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,16 @@ impl Topology {
         };
         let id = self.hop_of(closed.endpoints, HopTransport::Tls);
         self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
+        Some(id)
+    }
+
+    /// The hop of a plaintext flow of which some bytes were not decoded, counted; `None` where there are no such bytes.
+    pub fn count_undecoded_flow(&mut self, closed: &FlowClosed) -> Option<HopId> {
+        if closed.undecoded.is_empty() || !closed.protocol.is_readable() {
+            return None;
+        }
+        let id = self.hop_of(closed.endpoints, HopTransport::Clear);
+        self.hops.get_mut(id.0 as usize)?.undecoded_flows += 1;
         Some(id)
     }
 
@@ -283,6 +293,7 @@ impl Topology {
                     exchanges: 0,
                     calls: 0,
                     shut_flows: 0,
+                    undecoded_flows: 0,
                     declared: declared.is_some(),
                     upstream: None,
                 });
@@ -354,9 +365,6 @@ impl Topology {
     }
 }
 
-const fn transport_of(exchange: &Exchange) -> HopTransport {
-    match exchange.transport {
-        Transport::Clear => HopTransport::Clear,
-        Transport::Tls(_) => HopTransport::Tls,
-    }
+fn transport_of(exchange: &Exchange) -> HopTransport {
+    if exchange.transport.is_clear() { HopTransport::Clear } else { HopTransport::Tls }
 }

@@ -73,7 +73,7 @@ anomalies! {
     InvalidHost = "invalid-host",
     /// A head longer than the limit; the rest was dropped.
     HeadTooLong = "head-too-long",
-    /// More header fields than the limit; the rest were dropped.
+    /// More header fields than servers usually take; those beyond the limit were dropped.
     TooManyHeaders = "too-many-headers",
     /// More interim responses than the limit; the rest were dropped.
     TooManyInterim = "too-many-interim-responses",

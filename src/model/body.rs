@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::model::Headers;
+use crate::model::{Chunks, Headers};
 
 /// How the end of a body was found (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Body {
     pub framing: Framing,
     /// Whether its end was seen (or is certain from its length).
     pub complete: bool,
+    /// Whether all of the content is kept beside the session, in the blob that its SHA-256 names.
+    pub stored: bool,
     /// The first octets, where the decoder was asked to keep them.
     pub kept: Vec<u8>,
     /// SHA-256 of the content, where it was asked for and nothing is missing.
@@ -39,6 +41,8 @@ pub struct Body {
     pub missing: Vec<Range<u64>>,
     /// Fields after the last chunk, where there are any. What few bodies have is boxed, so that all others are small.
     pub trailers: Option<Box<Headers>>,
+    /// How it was cut into chunks, where that was asked for.
+    pub chunks: Option<Box<Chunks>>,
 }
 
 impl Body {

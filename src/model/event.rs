@@ -1,6 +1,6 @@
 //! What comes out of a decoder.
 
-use crate::model::{Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Loss, SealedExchange, Shut, Stamp, TlsView};
+use crate::model::{Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Loss, SealedExchange, Shut, Stamp, TlsView, Undecoded};
 
 /// One result of decoding.
 #[derive(Clone, Debug)]
@@ -51,6 +51,16 @@ pub enum Protocol {
     Other,
 }
 
+impl Protocol {
+    /// Whether anybody on the path can read what it carries: all but TLS that encrypts.
+    pub const fn is_readable(&self) -> bool {
+        match self {
+            Self::Tls { view, .. } => view.is_readable,
+            Self::Silent | Self::Http1 | Self::Http2 | Self::Other => true,
+        }
+    }
+}
+
 /// Octets of one direction of a flow. Delivered and missing together are what the receiver acknowledged (or more, where the
 /// last acknowledgement was not captured).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,4 +108,6 @@ pub struct FlowClosed {
     pub anomalies: Vec<Anomaly>,
     /// The first frame whose absence or oddity was noticed, where there is one.
     pub first_gap: Option<Frame>,
+    /// Stream bytes that were captured and not decoded, by reason; inside TLS where the protocol is TLS.
+    pub undecoded: Vec<Undecoded>,
 }

@@ -65,9 +65,12 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Whether anybody on the path could read the bytes.
-    pub const fn is_clear(&self) -> bool {
-        matches!(self, Self::Clear)
+    /// Whether anybody on the path could read the bytes: without TLS, or inside TLS that does not encrypt.
+    pub fn is_clear(&self) -> bool {
+        match self {
+            Self::Clear => true,
+            Self::Tls(view) => view.is_readable,
+        }
     }
 
     /// `clear`, `tls1.2`, `tls1.3`.

@@ -39,6 +39,11 @@ impl Headers {
         Self { text, spans, numbers: like.numbers, more: like.more.clone(), names: like.names }
     }
 
+    /// Where the value of the last field ends in the text; 0 where there is no field.
+    pub fn end_of_last(&self) -> usize {
+        self.spans.last().map_or(0, |spans| spans.value.1 as usize)
+    }
+
     /// Where the fields are.
     pub(crate) fn spans(&self) -> &[Spans] {
         &self.spans

@@ -1,50 +1,66 @@
 //! What was not decoded, counted so that nothing is lost in silence.
 
-use crate::model::{FlowId, Stamp};
+use crate::model::{FlowId, Frame, Stamp};
 
-/// Why bytes or packets belong to no exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LossReason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $word:ident = $name:literal,)*) => {
+        /// Why bytes or packets belong to no exchange.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum LossReason {
+            $($(#[$doc])* $word,)*
+        }
+
+        impl LossReason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$word,)*];
+
+            /// A stable word for reports.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$word => $name,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// Stream bytes before the first recognisable message (the capture starts in the middle).
-    BeforeFirstMessage,
+    BeforeFirstMessage = "before-first-message",
     /// Stream bytes that are neither a message nor part of one.
-    NotHttp,
+    NotHttp = "not-http",
     /// Stream bytes passed over while looking for the next message after a gap.
-    AfterGap,
-    /// Bytes after an upgrade or CONNECT.
-    Tunnel,
-    /// The preface of HTTP/2: not decoded.
-    Http2,
-    /// TLS application data that stayed shut.
-    TlsShut,
+    AfterGap = "after-gap",
+    /// Bytes after an upgrade, or inside a tunnel, that are of no decoded protocol.
+    Tunnel = "tunnel",
+    /// HTTP/2: not decoded.
+    Http2 = "http2-not-decoded",
+    /// Bytes of heads beyond the limits of length or number of fields.
+    HeadLimit = "head-beyond-limits",
+    /// TLS application data that was not decrypted.
+    TlsShut = "tls-shut",
     /// A flow was dropped because a table was full.
-    Evicted,
+    Evicted = "evicted",
     /// A packet of a link type that is not decoded.
-    LinkType,
+    LinkType = "link-type",
     /// A packet whose headers do not parse.
-    Malformed,
+    Malformed = "malformed",
     /// An IP fragment whose datagram never became whole.
-    Fragment,
-    /// A packet cut by the snap length.
-    Truncated,
+    Fragment = "fragment",
+    /// A packet cut by the snap length before its payload.
+    Truncated = "truncated",
+    /// A packet inside a tunnel or encapsulation that is not decoded.
+    Encapsulation = "encapsulation",
+    /// A QUIC packet (RFC 9000), which is encrypted.
+    Quic = "quic",
+    /// A packet or stream of another encrypted protocol: ESP, WireGuard, MACsec, SSH.
+    Encrypted = "encrypted-other",
 }
 
 impl LossReason {
-    /// A stable word for reports.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::BeforeFirstMessage => "before-first-message",
-            Self::NotHttp => "not-http",
-            Self::AfterGap => "after-gap",
-            Self::Tunnel => "tunnel",
-            Self::Http2 => "http2-not-decoded",
-            Self::TlsShut => "tls-shut",
-            Self::Evicted => "evicted",
-            Self::LinkType => "link-type",
-            Self::Malformed => "malformed",
-            Self::Fragment => "fragment",
-            Self::Truncated => "truncated",
-        }
+    /// Whether what was lost is encrypted, so that nobody on the path can read it.
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::TlsShut | Self::Quic | Self::Encrypted)
     }
 }
 
@@ -55,8 +71,19 @@ pub struct Loss {
     pub reason: LossReason,
     /// The flow concerned, where there is one.
     pub flow: Option<FlowId>,
-    /// Octets concerned (stream bytes, or captured bytes of packets).
+    /// Bytes concerned (stream bytes, or captured bytes of packets).
     pub bytes: u64,
     /// Where it began.
     pub stamp: Stamp,
+}
+
+/// Stream bytes of one flow that were captured and not decoded, for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecoded {
+    /// Why.
+    pub reason: LossReason,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Where the first of them were.
+    pub first: Frame,
 }

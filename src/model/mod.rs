@@ -2,6 +2,7 @@
 
 mod anomaly;
 mod body;
+mod chunks;
 mod event;
 mod exchange;
 mod flow;
@@ -19,6 +20,7 @@ mod untrusted;
 
 pub use anomaly::Anomaly;
 pub use body::{Body, Framing};
+pub use chunks::{ChunkRun, Chunks};
 pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
 pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
@@ -26,7 +28,7 @@ pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};
 pub use headers::Headers;
 pub(crate) use headers::Spans;
-pub use loss::{Loss, LossReason};
+pub use loss::{Loss, LossReason, Undecoded};
 pub use packet::{LinkType, Packet, ReadTail, Tail};
 pub use sealed::{SealedExchange, SealedMessage, SealedPartner};
 pub use secret::Secret;

@@ -41,6 +41,8 @@ pub struct TlsView {
     pub alpn: Option<String>,
     /// Whether some application data was counted without opening it (and so was not authenticated).
     pub skipped: bool,
+    /// Whether the cipher suite does not encrypt (RFC 4785, RFC 9150): what is inside can be read on the path.
+    pub is_readable: bool,
 }
 
 /// Why a TLS flow stayed shut.

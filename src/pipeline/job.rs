@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) packets_truncated: u64,
     /// Packets that were not decoded, up to the end of this batch.
     pub(super) packets_lost: u64,
+    /// QUIC packets and those of other encrypted protocols, up to the end of this batch.
+    pub(super) packets_encrypted: [u64; 2],
     pub(super) last_ordinal: u64,
 }
 
@@ -52,6 +54,7 @@ impl Job {
             shares: Default::default(),
             packets_truncated: 0,
             packets_lost: 0,
+            packets_encrypted: [0; 2],
             last_ordinal: 0,
         }
     }
@@ -119,6 +122,7 @@ impl Job {
             }
         }
         self.packets_lost = dissector.packets_lost();
+        self.packets_encrypted = dissector.packets_encrypted();
         if touched {
             for share in &mut self.shares {
                 let share = share.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -108,6 +108,10 @@ pub fn decode(source: &mut dyn PacketSource, options: &Options, receiver: &mut d
     let (failure, last_ordinal, dissector) = schedule.into_end();
     let mut judge = judge.into_inner().unwrap_or_else(PoisonError::into_inner);
     let sources = source.sources();
+    for (places, bytes) in sources.iter().map(SourceSummary::unread) {
+        judge.counts.file_places_unread += places;
+        judge.counts.file_bytes_unread += bytes;
+    }
     judge.counts.packets_dropped = sources.iter().filter_map(SourceSummary::dropped).sum();
     judge.end_dissector(dissector);
     judge.end_flows(&shards, last_ordinal.saturating_add(1));
@@ -141,6 +145,7 @@ impl Judge<'_> {
     fn end_dissector(&mut self, mut dissector: Dissector) {
         dissector.handle_end();
         self.counts.packets_undecodable = dissector.packets_lost();
+        [self.counts.packets_quic, self.counts.packets_encrypted] = dissector.packets_encrypted();
         self.pass_counts();
         while let Some(loss) = dissector.poll_loss() {
             self.receiver.event(Event::Lost(loss));

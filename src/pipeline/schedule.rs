@@ -134,6 +134,7 @@ impl<'a, 'j> Schedule<'a, 'j> {
         judge.counts.packets += job.batch.len() as u64;
         judge.counts.packets_truncated += job.packets_truncated;
         judge.counts.packets_undecodable = job.packets_lost;
+        [judge.counts.packets_quic, judge.counts.packets_encrypted] = job.packets_encrypted;
         judge.pass_counts();
         judge.events.extend_from_slice(&job.losses);
         for share in &job.shares {

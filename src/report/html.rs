@@ -129,8 +129,8 @@ fn completeness(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     ] {
         writeln!(out, "<tr><td>{name}<td>{}</tr>", number(value))?;
     }
-    for row in &report.summary.losses {
-        writeln!(out, "<tr><td>not decoded: {}<td>{} ({})</tr>", row.reason.label(), number(row.count), bytes(row.bytes))?;
+    for text in view.unseen.texts(number, bytes) {
+        writeln!(out, "<tr><td>not seen or not judged<td>{text}</tr>")?;
     }
     writeln!(out, "</table>")
 }

@@ -177,6 +177,14 @@ struct CompletenessView {
     tls_undecrypted: BTreeMap<&'static str, u64>,
     exchanges: u64,
     exchanges_incomplete: u64,
+    unseen: Vec<UnseenView>,
+}
+
+#[derive(Serialize)]
+struct UnseenView {
+    reason: &'static str,
+    count: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -381,6 +389,7 @@ fn completeness(view: &Completeness) -> CompletenessView {
         tls_undecrypted: view.tls_undecrypted.iter().copied().collect(),
         exchanges: view.exchanges,
         exchanges_incomplete: view.exchanges_incomplete,
+        unseen: view.unseen.rows().map(|(kind, count, bytes)| UnseenView { reason: kind.label(), count, bytes }).collect(),
     }
 }
 

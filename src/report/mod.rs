@@ -1,9 +1,13 @@
 //! Reports: the sources and the summary of a run in, text for people or programs out. One file per format.
 
+#[cfg(feature = "cli")]
 mod brief;
+#[cfg(feature = "cli")]
 mod findings;
+#[cfg(feature = "cli")]
 mod grid;
 mod html;
+#[cfg(feature = "cli")]
 mod joins;
 pub mod json;
 mod junit;
@@ -11,15 +15,18 @@ mod markup;
 mod prometheus;
 mod record;
 mod sarif;
+#[cfg(feature = "cli")]
 mod screen;
+#[cfg(feature = "cli")]
 mod table;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "the table uses most of it"))]
 mod text;
 
 use std::io::{self, Write};
 
 use crate::analysis::Summary;
 use crate::hops::HopId;
-use crate::rules::{Evidence, Finding, Severity};
+use crate::rules::{Evidence, Severity};
 use crate::session::redact::Redactor;
 use crate::session::source::Source;
 
@@ -40,6 +47,7 @@ pub struct Report<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people at a terminal.
+    #[cfg(feature = "cli")]
     Table,
     /// One JSON object.
     Json,
@@ -67,6 +75,7 @@ pub struct Style {
 /// Writes the report to `out`.
 pub fn render(format: Format, report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     match format {
+        #[cfg(feature = "cli")]
         Format::Table => table::render(report, style, out),
         Format::Json => json::render(report, out),
         Format::Html => html::render(report, out),
@@ -93,7 +102,8 @@ impl<'a> Report<'a> {
     }
 
     /// The finding that decided the verdict.
-    fn deciding(&self) -> Option<&'a Finding> {
+    #[cfg(feature = "cli")]
+    fn deciding(&self) -> Option<&'a crate::rules::Finding> {
         let rule = self.summary.verdict.rule?;
         self.summary.findings.iter().find(|finding| finding.rule.name == rule)
     }

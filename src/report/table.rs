@@ -136,21 +136,7 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     if view.stream_bytes > 0 {
         seen.push(bytes(view.stream_bytes));
     }
-    let missing = [
-        (view.packets_dropped, "packet dropped while capturing", "packets dropped while capturing"),
-        (view.packets_truncated, "packet cut short", "packets cut short"),
-        (view.packets_undecodable, "packet not decodable", "packets not decodable"),
-        (view.flows_without_start, "connection that began before the capture", "connections that began before the capture"),
-        (view.stream_bytes_missing, "octet missing in streams", "octets missing in streams"),
-        (view.exchanges_incomplete, "exchange incomplete", "exchanges incomplete"),
-    ];
-    let mut not_seen: Vec<_> = missing
-        .iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, one, many)| format!("{} {}", number(*count), if *count == 1 { one } else { many }))
-        .collect();
-    let loss = |row: &crate::analysis::LossRow| format!("{}: {} ({})", row.reason.label(), number(row.count), bytes(row.bytes));
-    not_seen.extend(summary.losses.iter().map(loss));
+    let not_seen = view.unseen.texts(number, bytes);
     let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
     writeln!(screen.out)?;
     if let Some(counts) = &summary.signatures {

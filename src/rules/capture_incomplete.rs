@@ -1,12 +1,13 @@
 //! What the capture lacks, and what that weakens.
 
-use crate::rules::quote::{bytes_text, counted, list};
-use crate::rules::{Confidence, Evidence, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::quote::{bytes_text, list};
+use crate::rules::{Confidence, Evidence, Finding, Findings, Fix, Unseen, View, Watch, rule};
 
 rule! {
     /// ## What it reports
-    /// Packets that were dropped while capturing or cut short, stream octets that are missing, connections that began before
-    /// the capture, exchanges that were seen in part. It is about all flows, in clear or TLS.
+    /// Packets that were dropped while capturing, cut short or not decodable, bytes of the file that could not be read, stream
+    /// bytes that are missing, connections that began before the capture, exchanges that were seen in part. It is about all
+    /// connections, in plaintext or TLS.
     ///
     /// ## Why it matters
     /// What was not seen may have happened all the same. Findings that rest on an absence (`copy-refused-by-client`,
@@ -25,24 +26,13 @@ pub(super) struct State;
 
 impl Watch for State {
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        let total = view.completeness;
         let gaps = view.gaps.total();
-        let parts = [
-            (total.packets_dropped, counted(total.packets_dropped, "packet dropped while capturing", "packets dropped while capturing")),
-            (total.packets_truncated, counted(total.packets_truncated, "packet cut by the snap length", "packets cut by the snap length")),
-            (total.stream_bytes_missing, format!("{} of streams missing", bytes_text(total.stream_bytes_missing))),
-            (
-                total.flows_without_start,
-                counted(total.flows_without_start, "connection without its start", "connections without their start"),
-            ),
-            (gaps.one_sided, counted(gaps.one_sided, "connection seen in one direction only", "connections seen in one direction only")),
-            (total.exchanges_incomplete, counted(total.exchanges_incomplete, "exchange seen in part", "exchanges seen in part")),
-        ];
-        let words: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(_, text)| text.clone()).collect();
+        let unseen = &view.completeness.unseen;
+        let words = unseen.texts_of(is_missing, |count| count.to_string(), bytes_text);
         if words.is_empty() {
             return;
         }
-        let count = parts.iter().filter(|(count, _)| *count > 0).count() as u64;
+        let count = words.len() as u64;
         let message = format!(
             "The view is incomplete: {}. Findings that rest on an absence are weaker for it, and counts are lower bounds.",
             list(&words)
@@ -56,4 +46,23 @@ impl Watch for State {
                 .fixed_by(Fix::untested("start the capture before the job and the proxy, with a larger buffer and no snap length", "")),
         );
     }
+}
+
+/// Whether it is the capture that lacks something. What was captured and not decoded is reported elsewhere.
+const fn is_missing(kind: Unseen) -> bool {
+    matches!(
+        kind,
+        Unseen::PacketsDropped
+            | Unseen::PacketsTruncated
+            | Unseen::LinkType
+            | Unseen::Malformed
+            | Unseen::Fragment
+            | Unseen::Encapsulation
+            | Unseen::FileBytes
+            | Unseen::StreamBytes
+            | Unseen::Evicted
+            | Unseen::WithoutStart
+            | Unseen::OneSided
+            | Unseen::ExchangesIncomplete
+    )
 }

@@ -1,5 +1,7 @@
 //! How complete the view was: what every claim of absence rests on.
 
+use crate::rules::Account;
+
 /// How complete the view was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completeness {
@@ -29,4 +31,6 @@ pub struct Completeness {
     pub exchanges: u64,
     /// Exchanges of which a message or a part is missing.
     pub exchanges_incomplete: u64,
+    /// All that was not seen, or seen and not judged.
+    pub unseen: Account,
 }

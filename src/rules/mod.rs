@@ -13,6 +13,7 @@ mod quote;
 mod rule;
 mod same_call;
 mod sight;
+mod unseen;
 mod verdict;
 mod watch;
 
@@ -22,7 +23,8 @@ pub use gaps::{FlowGaps, Gaps};
 pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
-pub use watch::{Context, Findings, Joined, ShutFlows, View, Watch};
+pub use unseen::{Account, Effect, Unseen};
+pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -53,6 +55,7 @@ rules! {
     signature_in_clear
     object_bytes_in_clear
     clear_before_tls
+    undecoded_in_clear
     no_response
     response_cut_short
     signature_mismatch

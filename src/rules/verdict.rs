@@ -1,8 +1,9 @@
 //! The one answer of a run: findings and the view in, the worst that holds out.
 
 use crate::hops::HopTransport;
-use crate::rules::quote::{counted, list};
-use crate::rules::{Confidence, Finding, Outcome, Verdict, View};
+use crate::model::LossReason;
+use crate::rules::quote::{bytes_text, counted, list};
+use crate::rules::{Confidence, Effect, Finding, Outcome, Verdict, View};
 
 /// What must never cross in clear.
 const LEAKS: [&str; 3] = ["sse-c-key-in-clear", "session-token-in-clear", "credential-in-clear"];
@@ -59,10 +60,9 @@ fn message(outcome: Outcome, finding: &Finding, findings: &[Finding], names: &[&
     }
 }
 
-/// Whether what is missing of the streams may have held anything.
-const fn is_partial(view: &View<'_>) -> bool {
-    let seen = view.completeness;
-    seen.packets_dropped > 0 || seen.packets_truncated > 0 || seen.stream_bytes_missing > 0
+/// Whether what was not seen, or not decoded, may have held anything in plaintext.
+fn is_partial(view: &View<'_>) -> bool {
+    view.completeness.unseen.is_partial()
 }
 
 /// Nothing crossed in clear that should not. That is clean only where there was something to judge.
@@ -72,10 +72,14 @@ fn without_findings(view: &View<'_>) -> Verdict {
     let shut: Vec<String> = hops.iter().filter(|hop| hop.shut_flows > 0).map(|hop| hop.name.clone()).collect();
     let not_judged =
         |message: String| Verdict { outcome: Outcome::NotJudged, confidence: Confidence::Certain, message, rule: None };
+    let undecoded: Vec<String> = hops.iter().filter(|hop| hop.undecoded_flows > 0).map(|hop| hop.name.clone()).collect();
     if calls == 0 {
-        return not_judged(match shut.as_slice() {
-            [] => "No S3 call was decoded: nothing was judged.".to_owned(),
-            shut => format!("No S3 call was decoded: {} stayed shut. Nothing was judged.", list(shut)),
+        return not_judged(match (shut.as_slice(), undecoded.as_slice()) {
+            ([], []) => "No S3 call was decoded: nothing was judged.".to_owned(),
+            ([], undecoded) => {
+                format!("No S3 call was decoded: {} carried plaintext that was not decoded. Nothing was judged.", list(undecoded))
+            }
+            (shut, _) => format!("No S3 call was decoded: {} stayed shut. Nothing was judged.", list(shut)),
         });
     }
     // The client's own hop is what users ask about. Where it stayed shut, a look at the others is no answer.
@@ -87,9 +91,33 @@ fn without_findings(view: &View<'_>) -> Verdict {
     if let Some(hop) = shut_client {
         return not_judged(format!("The client's own hop, {}, stayed shut: what crossed it was not judged.", hop.name));
     }
+    let undecoded_client = hops
+        .iter()
+        .filter(is_client_hop)
+        .find(|hop| hop.undecoded_flows > 0 && hop.calls == 0 && view.hops.upstream(hop.id).is_some());
+    if let Some(hop) = undecoded_client {
+        return not_judged(format!(
+            "The client's own hop, {}, carried plaintext that was not decoded: what passed there was not judged.",
+            hop.name
+        ));
+    }
+    let cut_heads = view
+        .undecoded
+        .iter()
+        .find(|row| row.reason == LossReason::HeadLimit && hops.iter().filter(is_client_hop).any(|hop| hop.id == row.hop));
+    if let Some(row) = cut_heads {
+        return not_judged(format!(
+            "Heads on {} are longer than the limits: {} of header fields were not judged.",
+            view.hops.name(row.hop),
+            bytes_text(row.bytes)
+        ));
+    }
     let decoded = hops.iter().filter(|hop| hop.calls > 0).all(|hop| hop.transport == HopTransport::Tls);
     let how = if decoded { " All of them were inside TLS." } else { "" };
     let (confidence, unseen) = match shut.as_slice() {
+        [] if view.completeness.unseen.effect() == Some(Effect::Encrypted) => {
+            (Confidence::Likely, " Some encrypted traffic was not decoded.".to_owned())
+        }
         [] => (Confidence::Strong, String::new()),
         shut => (Confidence::Likely, format!(" Some connections of {} stayed shut and were not seen.", list(shut))),
     };
@@ -97,7 +125,7 @@ fn without_findings(view: &View<'_>) -> Verdict {
     if is_partial(view) {
         let confidence = Confidence::Possible;
         let message = format!(
-            "{judged} judged, and nothing was seen in clear that should not be. Parts of the capture are missing.{how}{unseen}"
+            "{judged} judged, and nothing was seen in clear that should not be. Parts of the traffic were not captured or not decoded.{unseen}"
         );
         return Verdict { outcome: Outcome::Clean, confidence, message, rule: None };
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
-use crate::model::{Exchange, Frame, Timestamp};
+use crate::model::{Exchange, Frame, LossReason, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
@@ -87,6 +87,8 @@ pub struct View<'a> {
     pub completeness: &'a Completeness,
     /// TLS flows that stayed shut.
     pub shut: &'a [ShutFlows],
+    /// Plaintext that was not decoded.
+    pub undecoded: &'a [UndecodedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The secrets that the user gave to verify signatures with.
@@ -107,6 +109,21 @@ pub struct ShutFlows {
     /// Octets of application data that stayed shut.
     pub sealed_bytes: u64,
     /// Where the first of them began.
+    pub first: Frame,
+}
+
+/// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndecodedFlows {
+    /// The hop.
+    pub hop: HopId,
+    /// Why.
+    pub reason: LossReason,
+    /// Flows.
+    pub count: u64,
+    /// Bytes that were not decoded.
+    pub bytes: u64,
+    /// Where the first of them were.
     pub first: Frame,
 }
 

@@ -11,6 +11,7 @@ pub mod redact;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod wire;
 
 pub use places::Kind;
 pub use redact::{Redactor, Shown};

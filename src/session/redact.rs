@@ -235,6 +235,15 @@ impl Redactor {
     }
 }
 
+/// Whether a secret stands in a body at a place that is known to hold one.
+pub fn has_secret_by_place(body: &[u8]) -> bool {
+    let mut found = Vec::new();
+    if !places::is_listing(body) {
+        places::in_body(body, &mut found);
+    }
+    !found.is_empty()
+}
+
 /// The text that stands for a secret, in values of which only a part is secret, and in sessions that are read back.
 pub fn placeholder(kind: &str, id: &str) -> String {
     format!("[redacted:{kind}:{id}]")

@@ -1,13 +1,16 @@
 //! Conversions from and to recorded sessions.
 
+use std::collections::HashSet;
 use std::io::{BufReader, BufWriter, Read, Write};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::analysis::{Analysis, Judged, Options, Sink};
+use crate::blobs::Wanted;
 use crate::capture;
 use crate::cli::Outcome;
 use crate::cli::convert::Arguments;
+use crate::cli::convert::bodies::{Bodies, stored};
 use crate::cli::convert::files::{Input, Target};
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs};
@@ -33,18 +36,24 @@ pub(super) fn record(arguments: &Arguments, mut input: Input) -> Outcome {
         }
     };
     let choice = arguments.choice();
-    let mut sink = Chosen { recorder: Recorder::writing(redactor()?, target.take_stream()), choice: &choice, kept: 0 };
-    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false, hash_bodies: false };
+    let bodies = arguments.bodies(&choice)?;
+    let recorder = Recorder::writing(arguments.redactor()?, target.take_stream());
+    let mut sink = Chosen { recorder, choice: &choice, kept: 0, blobs: HashSet::new() };
+    let observe = bodies.as_ref().map(|bodies| bodies.store().observe());
+    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false, retain: None, observe };
     let ran = analyze_packets(files, secrets, resources, Analysis::new(Options::default()), &mut sink)?;
-    let Chosen { recorder, kept, .. } = sink;
+    let Chosen { recorder, kept, blobs, .. } = sink;
     recorder.finish(&ran.sources, &ran.summary).map_err(|error| arguments.unwritable(error))?;
+    if let Some(bodies) = bodies {
+        bodies.publish((!choice.is_all()).then_some(&blobs))?;
+    }
     conclude(arguments, target, kept, "exchanges")
 }
 
 /// A session to a session with fewer exchanges.
 pub(super) fn filter(arguments: &Arguments, mut input: Input) -> Outcome {
     let mut target = arguments.target()?;
-    let redactor = redactor()?;
+    let redactor = arguments.redactor()?;
     let domains = Domains::new(Vec::new());
     let mut writer = Writer::new(target.take_stream());
     let kept = each_chosen(&mut input, &arguments.choice(), |recorded| {
@@ -118,6 +127,8 @@ struct Chosen<'a> {
     recorder: Recorder<Out>,
     choice: &'a Choice,
     kept: u64,
+    /// The bodies of the chosen exchanges, where not all are chosen.
+    blobs: HashSet<[u8; 32]>,
 }
 
 impl Sink for Chosen<'_> {
@@ -125,6 +136,9 @@ impl Sink for Chosen<'_> {
         if self.choice.keeps(record.exchange.id) {
             self.kept += 1;
             self.recorder.exchange(record);
+            if !self.choice.is_all() {
+                self.blobs.extend(stored(record.exchange).filter_map(|body| body.sha256.as_deref()));
+            }
         }
     }
 
@@ -135,12 +149,23 @@ impl Sink for Chosen<'_> {
     }
 }
 
-fn redactor() -> Result<Redactor, Failure> {
-    let mut salt = [0; 32];
-    SystemRandom::new()
-        .fill(&mut salt)
-        .map_err(|_| Failure::unreadable(anyhow::anyhow!("the system gives none"), "cannot get random numbers", "try again"))?;
-    Ok(Redactor::new(salt))
+impl Arguments {
+    fn redactor(&self) -> Result<Redactor, Failure> {
+        if self.show_secrets {
+            return Ok(Redactor::showing_secrets());
+        }
+        let mut salt = [0; 32];
+        SystemRandom::new().fill(&mut salt).map_err(|_| {
+            Failure::unreadable(anyhow::anyhow!("the system gives none"), "cannot get random numbers", "try again")
+        })?;
+        Ok(Redactor::new(salt))
+    }
+
+    fn bodies(&self, choice: &Choice) -> Result<Option<Bodies>, Failure> {
+        let flows = choice.flows.iter().copied().chain(choice.exchanges.iter().map(|id| id.flow)).collect();
+        let wanted = Wanted { secrets: self.show_secrets, flows };
+        self.bodies.then(|| Bodies::create(&self.output, wanted, self.force)).transpose()
+    }
 }
 
 fn unreadable(input: &Input, error: std::io::Error) -> Failure {

@@ -33,7 +33,7 @@ impl Flow {
         } else {
             self.content.handle_skip(piece.side, piece.stamp, whole, around.secrets);
         }
-        self.exchanges += self.content.drain(around.out);
+        self.drain(around);
         is_read
     }
 
@@ -80,6 +80,6 @@ impl Flow {
     pub(super) fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {
         self.rare().first_gap.get_or_insert(stamp.frame);
         self.content.handle_gap(side, stamp, u64::from(length), around.secrets);
-        self.exchanges += self.content.drain(around.out);
+        self.drain(around);
     }
 }

@@ -10,7 +10,9 @@ use crate::decode::http1::pending::{Answer, Pending};
 use crate::decode::http1::position::is_last;
 use crate::decode::http1::reader::State;
 use crate::decode::http1::retain::{MessageHead, Retain, readable_bytes};
-use crate::model::{Anomaly, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version};
+use crate::model::{
+    Anomaly, Chunks, Frames, Framing, Headers, Interim, LossReason, Request, Response, Side, Stamp, Timestamp, Version,
+};
 
 /// How much is known of the message that a head begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,11 +32,18 @@ struct Intake {
     /// So many of its first bytes are kept.
     bytes: u32,
     is_hashed: bool,
+    /// Whether all of it is wanted.
+    is_whole: bool,
     /// Whether the observer is given all of it.
     is_given: bool,
 }
 
 impl Intake {
+    /// Where the cuts of chunked content are noted, if all of it is wanted.
+    fn chunks(self, framing: Framing) -> Option<Box<Chunks>> {
+        (self.is_whole && framing == Framing::Chunked).then(Box::default)
+    }
+
     /// What the observer wants done, or else what the configuration says.
     fn choose(observer: &mut Option<Box<dyn Observer>>, config: &Config, head: &MessageHead<'_>) -> Self {
         let retain = match observer {
@@ -46,7 +55,10 @@ impl Intake {
             Retain::Skip => Self::default(),
             Retain::Hash => Self { is_hashed: true, ..Self::default() },
             Retain::Prefix(bytes) => Self { bytes, ..Self::default() },
-            Retain::All => Self { bytes: readable_bytes(head), is_hashed: true, is_given: observer.is_some() },
+            Retain::All => {
+                let bytes = readable_bytes(head);
+                Self { bytes, is_hashed: true, is_whole: true, is_given: observer.is_some() }
+            }
         }
     }
 }
@@ -102,6 +114,7 @@ impl Connection {
             self.give_up_oldest();
         }
         let intake = Intake::choose(&mut self.observer, &self.config, &MessageHead::Request(&request));
+        request.body.chunks = intake.chunks(framing);
         self.client.gap = false;
         self.weight += request.headers.text().len();
         self.wait_for(Pending::new(self.endpoints, request, notes, start));
@@ -162,6 +175,7 @@ impl Connection {
         if let Some(pending) = self.pending.get_mut(at) {
             let head = MessageHead::Response { request: pending.request(), response: &response };
             intake = Intake::choose(&mut self.observer, &self.config, &head);
+            response.body.chunks = intake.chunks(framing);
             self.weight += response.headers.text().len();
             pending.answer(response);
             pending.notes.merge(notes);

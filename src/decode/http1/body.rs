@@ -10,7 +10,7 @@ use crate::decode::http1::lenient::read_fields;
 use crate::decode::http1::notes::Notes;
 use crate::decode::http1::pending::Message;
 use crate::decode::http1::reader::Reader;
-use crate::model::{Anomaly, Body, Headers, Stamp};
+use crate::model::{Anomaly, Body, Chunks, Headers, Stamp};
 
 /// How far a body has come.
 #[derive(Clone, Copy)]
@@ -132,18 +132,18 @@ fn feed_chunk(chunk: Chunk, data: &[u8], stamp: Stamp, reader: &mut Reader, mess
         Chunk::End => match data.first() {
             Some(b'\r') => used(1, Chunk::EndLf),
             Some(b'\n') => {
-                message.notes.add(Anomaly::InvalidChunkEnd);
+                message.note_odd_end();
                 used(1, Chunk::Size)
             }
             _ => {
                 // The next chunk seems to follow at once.
-                message.notes.add(Anomaly::InvalidChunkEnd);
+                message.note_odd_end();
                 feed_size(data, stamp, reader, message)
             }
         },
         Chunk::EndLf if data.first() == Some(&b'\n') => used(1, Chunk::Size),
         Chunk::EndLf => {
-            message.notes.add(Anomaly::InvalidChunkEnd);
+            message.note_odd_end();
             feed_size(data, stamp, reader, message)
         }
         Chunk::Trailer => feed_trailer(data, stamp, reader, message, bounds),
@@ -158,7 +158,11 @@ fn feed_size(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Messa
     let part = data.get(..end.unwrap_or(data.len())).unwrap_or_default();
     let used = end.map_or(data.len(), |at| at + 1);
     let size = match (reader.gather.take(), end) {
-        (None, Some(_)) => chunk_size(part, message.notes).ok_or_else(|| data.get(..used).unwrap_or_default().to_vec()),
+        (None, Some(_)) => {
+            let size = chunk_size(part, message.notes);
+            message.note_chunk(size, part);
+            size.ok_or_else(|| data.get(..used).unwrap_or_default().to_vec())
+        }
         (gather, end) => {
             let mut gather = gather.unwrap_or_else(|| Gather::lines(stamp));
             gather.append(part, SIZE_LINE_MAX);
@@ -173,8 +177,10 @@ fn feed_size(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Messa
             if gather.is_overlong() {
                 // The line's own end was dropped with the rest of its extension.
                 gather.text.push(b'\r');
+                message.give_up_chunks();
             }
             let size = chunk_size(&gather.text, message.notes);
+            message.note_chunk(size, &gather.text);
             gather.text.push(b'\n');
             size.ok_or(gather.text)
         }
@@ -184,6 +190,7 @@ fn feed_size(data: &[u8], stamp: Stamp, reader: &mut Reader, message: &mut Messa
         Ok(size) => Step::Used(used, Progress::Chunk(Chunk::Content(size))),
         Err(line) => {
             message.notes.add(Anomaly::InvalidChunkSize);
+            message.give_up_chunks();
             if matches!(line.as_slice(), b"\r\n" | b"\n") {
                 return Step::Used(used, Progress::Chunk(Chunk::Size));
             }
@@ -239,6 +246,29 @@ pub(super) fn add(content: &[u8], reader: &mut Reader, message: &mut Message<'_>
 }
 
 impl Message<'_> {
+    /// Remembers how a chunk began, where that is wanted.
+    fn note_chunk(&mut self, size: Option<u64>, line: &[u8]) {
+        if let Some(chunks) = &mut self.body.chunks {
+            match (size, line) {
+                (Some(size), [line @ .., b'\r']) => chunks.push(size, line),
+                _ => chunks.give_up(),
+            }
+        }
+    }
+
+    /// The framing is such that it cannot be given again.
+    fn give_up_chunks(&mut self) {
+        if let Some(chunks) = &mut self.body.chunks {
+            chunks.give_up();
+        }
+    }
+
+    /// The chunk does not end where it should.
+    fn note_odd_end(&mut self) {
+        self.notes.add(Anomaly::InvalidChunkEnd);
+        self.give_up_chunks();
+    }
+
     /// The message ended; gives the bytes that its body holds.
     #[inline]
     pub(super) fn finish(self, complete: bool, digest: Option<Box<Digest>>) -> usize {
@@ -257,7 +287,9 @@ impl Message<'_> {
 
 /// Octets that a body holds.
 pub(super) fn weight(body: &Body) -> usize {
-    body.kept.len() + body.trailers.as_deref().map_or(0, |trailers| trailers.text().len())
+    body.kept.len()
+        + body.trailers.as_deref().map_or(0, |trailers| trailers.text().len())
+        + body.chunks.as_deref().map_or(0, Chunks::held_bytes)
 }
 
 /// The hash of a body so far.

@@ -24,6 +24,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { head_bytes_max: 256 << 10, fields_max: 256, pipelined_max: 1024, interim_max: 16, retain: readable, observe: None }
+        Self {
+            head_bytes_max: 256 << 10,
+            fields_max: 4096,
+            pipelined_max: 1024,
+            interim_max: 16,
+            retain: readable,
+            observe: None,
+        }
     }
 }

@@ -86,6 +86,7 @@ impl Connection {
         }
         if ended {
             let head = self.read_gathered(from, &gather);
+            self.count_unread_head(from, &head, &gather);
             self.begin(from, head, gather.start, stamp, gather.frames);
         } else {
             self.reader_mut(from).gather = Some(gather);
@@ -191,6 +192,18 @@ impl Connection {
             head.notes.add(Anomaly::HeadTooLong);
         }
         head
+    }
+
+    /// Counts what of a head was not read, since it is longer than the limits.
+    fn count_unread_head(&mut self, from: Side, head: &Head, gather: &Gather) {
+        let is_full = head.notes.has(Anomaly::TooManyHeaders) && head.headers.len() >= self.config.fields_max as usize;
+        let beyond_fields = if is_full { gather.text.len().saturating_sub(head.headers.end_of_last()) } else { 0 };
+        let unread = gather.length.saturating_sub(gather.text.len() as u64).saturating_add(beyond_fields as u64);
+        if unread > 0 {
+            self.pass(from, gather.start, unread, LossReason::HeadLimit);
+            let flow = self.flow;
+            self.losses.flush(flow, if from == Side::Client { &mut self.client } else { &mut self.server });
+        }
     }
 
     /// Takes what was gathered of a head that will not become whole, where its start line did; else counts it as lost.

@@ -40,6 +40,9 @@ pub(super) fn read_cut_line(from: Side, text: &[u8]) -> Option<Head> {
     is_plain.then(|| Head { start, version, headers: Headers::over(text.to_vec(), 0), notes: Notes::default() })
 }
 
+/// Servers and proxies refuse or cut heads with more fields.
+const FIELDS_USUAL: usize = 256;
+
 /// Reads field lines of `text` from `at` up to an empty line, and adds them to `headers`, whose text is `text`.
 pub(super) fn read_fields(text: &[u8], mut at: usize, fields_max: usize, headers: &mut Headers, notes: &mut Notes) {
     let mut last: Option<(Range<usize>, Range<usize>)> = None;
@@ -63,6 +66,9 @@ pub(super) fn read_fields(text: &[u8], mut at: usize, fields_max: usize, headers
         let Some((name, value)) = field(text, line, notes) else { continue };
         if let Some((name, value)) = last.replace((name, value)) {
             headers.push(name, value);
+        }
+        if headers.len() > FIELDS_USUAL {
+            notes.add(Anomaly::TooManyHeaders);
         }
         if headers.len() >= fields_max {
             notes.add(Anomaly::TooManyHeaders);

@@ -14,6 +14,11 @@ impl Notes {
         self.0 |= 1 << anomaly as u32;
     }
 
+    /// Whether it is among them.
+    pub(super) const fn has(self, anomaly: Anomaly) -> bool {
+        self.0 & (1 << anomaly as u32) != 0
+    }
+
     /// Adds all of `other`.
     pub(super) const fn merge(&mut self, other: Self) {
         self.0 |= other.0;

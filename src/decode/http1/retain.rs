@@ -12,7 +12,7 @@ pub enum Retain {
     Hash,
     /// So many of its first bytes, in memory ([`Body::kept`](crate::model::Body::kept)).
     Prefix(u32),
-    /// Everything: the observer is given all content while it comes, and its SHA-256 at the end. In memory is kept what
+    /// Everything: the observer is given all content while it comes, and its SHA-256 and how it was cut into chunks at the end. In memory is kept what
     /// [`readable`] chooses, so that the exchange reads as it does without an observer.
     All,
 }

@@ -15,7 +15,7 @@ pub enum Probe {
 }
 
 /// Tells whether the start of a stream looks like HTTP/1 from this side: lenient to odd but real HTTP, strict enough to
-/// refuse TLS, HTTP/2, RTSP, SIP and the greetings of SMTP, FTP and SSH. At most [`LINE_MAX`] octets are needed.
+/// refuse TLS, HTTP/2, RTSP, SIP and the greetings of SMTP, FTP and SSH. At most 16 KiB are needed.
 pub fn probe(from: Side, start: &[u8]) -> Probe {
     let blank = start.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let start = start.get(blank..).unwrap_or_default();

@@ -8,7 +8,7 @@ use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, Le
 
 use crate::decode::tls::cbc::Cbc;
 use crate::decode::tls::ccm;
-use crate::decode::tls::record::{APPLICATION_DATA, Header};
+use crate::decode::tls::record::{ALERT, APPLICATION_DATA, HANDSHAKE, Header};
 use crate::decode::tls::schedule::{MacKey, expand_label};
 use crate::decode::tls::stream::Rc4;
 use crate::decode::tls::suite::{Bulk, Suite};
@@ -119,6 +119,14 @@ impl Opener {
         Some(Self { cipher, sequence: 0, is_proven: false, origin: 0, tls13: Some(Box::new(traffic)) })
     }
 
+    /// What reads the records of a suite that does not encrypt, without a key: nothing of them is authenticated. `epoch` is that
+    /// of TLS 1.3.
+    pub(super) fn readable(suite: Suite, epoch: Option<Epoch>) -> Self {
+        let tls13 = epoch.map(|epoch| Box::new(Traffic { secret: [0; 48], suite, has_aad: true, epoch }));
+        let cipher = Cipher::Readable(Readable { mac_length: suite.mac.length(), is_believed: false });
+        Self { cipher, sequence: 0, is_proven: false, origin: u8::MAX, tls13 }
+    }
+
     /// The keys after a KeyUpdate; `None` below TLS 1.3.
     pub(super) fn next_generation(&self) -> Option<Self> {
         let traffic = self.tls13.as_deref()?;
@@ -138,7 +146,7 @@ impl Opener {
     /// Whether records can be opened without the ones before them.
     pub(super) fn can_lose_records(&self) -> bool {
         match &self.cipher {
-            Cipher::Aead(_) | Cipher::Ccm(_) | Cipher::Null(_) => true,
+            Cipher::Aead(_) | Cipher::Ccm(_) | Cipher::Null(_) | Cipher::Readable(_) => true,
             Cipher::Cbc(cbc) => !cbc.is_chained(),
             Cipher::Rc4(..) => false,
         }
@@ -151,6 +159,7 @@ impl Opener {
             Cipher::Aead(aead) => type_octet + 16 + explicit_nonce_length(self.tls13.is_none() && !aead.is_chacha()),
             Cipher::Ccm(ccm) => type_octet + ccm.tag_length + explicit_nonce_length(self.tls13.is_none()),
             Cipher::Null(mac) | Cipher::Rc4(_, mac) => mac.length(),
+            Cipher::Readable(readable) => type_octet + readable.mac_length,
             Cipher::Cbc(cbc) => cbc.overhead(),
         }
     }
@@ -201,6 +210,10 @@ impl Opener {
                 }
                 content
             }
+            Cipher::Readable(readable) => match &self.tls13 {
+                Some(_) => readable.open13(buffer)?,
+                None => readable.open12(header, buffer)?,
+            },
             Cipher::Rc4(rc4, mac) => {
                 rc4.apply(buffer);
                 verified(mac, header, sequence, buffer)?
@@ -271,15 +284,53 @@ impl Drop for Traffic {
     }
 }
 
+/// So many bytes of text at the start of application data are not ciphertext.
+const TEXT_BYTES: usize = 16;
+
 /// How a Finished message of TLS 1.2 and before begins (RFC 5246 section 7.4.9): the first under new keys.
 const FINISHED: [u8; 4] = [20, 0, 0, 12];
 
 enum Cipher {
     Null(MacKey),
+    /// No encryption, and a MAC that cannot be verified.
+    Readable(Readable),
     Rc4(Box<Rc4>, MacKey),
     Cbc(Box<Cbc>),
     Aead(Box<Aead>),
     Ccm(Box<Ccm>),
+}
+
+struct Readable {
+    mac_length: usize,
+    /// Whether a record has shown that there is no encryption indeed. A ServerHello that was tampered with can name such a suite.
+    is_believed: bool,
+}
+
+impl Readable {
+    /// The content of a record below TLS 1.3. `None` where it looks encrypted.
+    fn open12(&mut self, header: Header, buffer: &[u8]) -> Option<Range<usize>> {
+        let content = buffer.len().checked_sub(self.mac_length)?;
+        let start = buffer.get(..content.min(TEXT_BYTES))?;
+        let is_text = start.iter().all(|&byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
+        self.is_believed |= match header.kind {
+            HANDSHAKE => start.starts_with(&FINISHED),
+            APPLICATION_DATA => is_text && !start.is_empty(),
+            _ => false,
+        };
+        match header.kind {
+            APPLICATION_DATA if !self.is_believed => None,
+            // A Finished that is none tells nothing yet.
+            HANDSHAKE if !self.is_believed => Some(0..0),
+            _ => Some(0..content),
+        }
+    }
+
+    /// The inner plaintext of a record of TLS 1.3 (RFC 9150). `None` where its type is none.
+    fn open13(&self, buffer: &[u8]) -> Option<Range<usize>> {
+        let content = 0..buffer.len().checked_sub(self.mac_length)?;
+        let kind = buffer.get(content.clone())?.iter().rfind(|byte| **byte != 0)?;
+        matches!(*kind, ALERT..=APPLICATION_DATA).then_some(content)
+    }
 }
 
 struct Aead {

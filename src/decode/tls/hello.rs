@@ -8,7 +8,7 @@ use crate::decode::tls::handshake::{ClientHello, MESSAGE_BYTES_MAX, ServerHello}
 use crate::decode::tls::keylog::{Label, PremasterOf};
 use crate::decode::tls::schedule::{MasterSeed, Prf};
 use crate::decode::tls::sessions::SessionName;
-use crate::decode::tls::suite::{Hash, Suite};
+use crate::decode::tls::suite::{Bulk, Hash, Suite};
 use crate::model::{Side, TlsVersion};
 
 /// One handshake, from its ClientHello until both sides use its keys.
@@ -148,7 +148,10 @@ impl Hello {
         }
         let Some(server) = &self.server else { return Vec::new() };
         let masters = self.masters.candidates.iter().zip(0..);
-        masters.filter_map(|(master, origin)| opener12(server, &self.client_random, master, side, origin)).collect()
+        let mut openers: Vec<_> =
+            masters.filter_map(|(master, origin)| opener12(server, &self.client_random, master, side, origin)).collect();
+        openers.extend((server.suite.bulk == Bulk::Null).then(|| Opener::readable(server.suite, None)));
+        openers
     }
 
     /// Takes note that a side uses the last keys of this handshake.
@@ -196,6 +199,9 @@ impl Hello {
         };
         let Some(server) = &self.server else { return Vec::new() };
         let traffic = secrets.keylog.secrets(label, &self.client_random);
+        if server.suite.bulk == Bulk::Null {
+            return vec![Opener::readable(server.suite, Some(epoch))];
+        }
         traffic.filter_map(|secret| Opener::tls13(server.suite, secret, epoch, server.has_aad)).collect()
     }
 

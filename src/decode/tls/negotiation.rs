@@ -8,7 +8,7 @@ use crate::decode::tls::handshake::{
     ClientHello, EncryptedExtensions, Messages, ServerHello, Step, TooLong, encrypted_premaster, message, new_ticket,
 };
 use crate::decode::tls::hello::{Early, Hello};
-use crate::decode::tls::suite::Suite;
+use crate::decode::tls::suite::{Bulk, Suite};
 use crate::model::{Shut, Side, TlsVersion};
 
 impl Connection {
@@ -229,6 +229,7 @@ impl Connection {
         let Some(hello) = &mut self.hello else {
             return self.shut_both(&Shut::HandshakeNotCaptured);
         };
+        self.view.is_readable = suite.bulk == Bulk::Null;
         hello.settle(&answer, version, suite);
         let early = hello.early;
         if version == TlsVersion::Tls13 {

@@ -73,6 +73,9 @@ impl Suite {
             Bulk::Rc4
         } else if name.contains("CHACHA20_POLY1305") {
             Bulk::ChaCha20Poly1305
+        } else if matches!(number, 0xc0b4 | 0xc0b5) {
+            // Integrity only (RFC 9150).
+            Bulk::Null
         } else if !name.contains("_AES_") {
             return None;
         } else if name.contains("_GCM_") {
@@ -97,7 +100,7 @@ impl Suite {
 
     /// Whether the suite belongs to TLS 1.3.
     pub(super) const fn is_tls13(number: u16) -> bool {
-        number >> 8 == 0x13
+        number >> 8 == 0x13 || matches!(number, 0xc0b4 | 0xc0b5)
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::model::{Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Protocol, Shut, Stamp, StreamCount, Transport};
+use crate::model::{
+    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, LossReason, Protocol, Shut, Stamp, StreamCount, Transport, Undecoded,
+};
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
 use crate::session::jsonl::read::RecordedFlow;
@@ -50,6 +52,19 @@ pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&
         Some(frame) => write_frame(json, frame),
         None => json.null(),
     }
+    json.key("undecoded");
+    json.open(b'[');
+    for undecoded in &closed.undecoded {
+        json.open(b'{');
+        json.key("reason");
+        json.string(undecoded.reason.label());
+        json.key("bytes");
+        json.number(undecoded.bytes);
+        json.key("first");
+        write_frame(json, undecoded.first);
+        json.close(b'}');
+    }
+    json.close(b']');
 }
 
 fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor) {
@@ -166,6 +181,8 @@ pub(super) struct FlowLine {
     anomalies: Vec<String>,
     #[serde(default)]
     first_gap: Option<FramePart>,
+    #[serde(default)]
+    undecoded: Vec<UndecodedPart>,
 }
 
 impl FlowLine {
@@ -204,6 +221,7 @@ impl FlowLine {
                 .filter_map(|name| Anomaly::ALL.iter().copied().find(|have| have.name() == name))
                 .collect(),
             first_gap: self.first_gap.map(|part| Frame::new(part.file, part.frame)),
+            undecoded: self.undecoded.into_iter().filter_map(UndecodedPart::build).collect(),
         };
         Ok(RecordedFlow { closed, hop: self.hop })
     }
@@ -229,6 +247,21 @@ struct FramePart {
     #[serde(default)]
     file: u16,
     frame: u64,
+}
+
+#[derive(Deserialize)]
+struct UndecodedPart {
+    reason: String,
+    bytes: u64,
+    first: FramePart,
+}
+
+impl UndecodedPart {
+    /// `None` where the reason is one of a later version.
+    fn build(self) -> Option<Undecoded> {
+        let reason = LossReason::ALL.iter().copied().find(|reason| reason.label() == self.reason)?;
+        Some(Undecoded { reason, bytes: self.bytes, first: Frame::new(self.first.file, self.first.frame) })
+    }
 }
 
 #[derive(Default, Deserialize)]

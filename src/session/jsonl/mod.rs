@@ -7,7 +7,7 @@ mod read;
 mod sealed;
 mod write;
 
-pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals};
+pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals, UnseenTotal};
 pub use write::Writer;
 
 #[cfg(test)]
@@ -189,7 +189,8 @@ mod tests {
                 exchange.ending = Some(Box::new(Ending { by, how, stamp, idle_since }));
             }
             if let Some(version) = tls {
-                let view = TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), alpn: None, skipped: complete };
+                let view =
+                    TlsView { version, suite: Some(0x1301), sni: Some("s3".to_owned()), skipped: complete, ..TlsView::default() };
                 exchange.transport = Transport::Tls(std::sync::Arc::new(view));
             }
             exchange.anomalies = vec![Anomaly::ALL[usize::from(status) % Anomaly::ALL.len()]];

@@ -12,8 +12,8 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::model::{
-    Anomaly, Body, Close, Ending, Endpoint, Endpoints, Exchange, ExchangeId, FlowId, Frame, Frames, Framing, Headers, Interim,
-    Outcome, Request, Response, Side, Stamp, Timestamp, TlsVersion, TlsView, Transport, Version,
+    Anomaly, Body, ChunkRun, Chunks, Close, Ending, Endpoint, Endpoints, Exchange, ExchangeId, FlowId, Frame, Frames, Framing,
+    Headers, Interim, Outcome, Request, Response, Side, Stamp, Timestamp, TlsVersion, TlsView, Transport, Version,
 };
 use crate::session::jsonl::read::Recorded;
 use crate::session::redact::placeholder;
@@ -88,6 +88,8 @@ pub(super) struct TlsPart {
     alpn: Option<String>,
     #[serde(default)]
     skipped: bool,
+    #[serde(default)]
+    readable: bool,
 }
 
 #[derive(Deserialize)]
@@ -211,14 +213,40 @@ struct BodyPart<'a> {
     missing_ranges: Vec<(u64, u64)>,
     #[serde(borrow, default)]
     trailers: Vec<(Wire<'a>, Wire<'a>)>,
+    #[serde(default)]
+    blob: bool,
+    #[serde(borrow, default)]
+    chunks: Vec<ChunkPart<'a>>,
     #[serde(borrow, default)]
     kept: Option<Wire<'a>>,
 }
 
+/// Chunks in a row: with the line that each began with, or without.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ChunkPart<'a> {
+    Plain(u64, u64),
+    Odd(u64, u64, #[serde(borrow)] Wire<'a>),
+}
+
+impl ChunkPart<'_> {
+    fn build(self) -> ChunkRun {
+        let (size, count, line) = match self {
+            Self::Plain(size, count) => (size, count, None),
+            Self::Odd(size, count, line) => (size, count, Some(line.0.into_owned().into_boxed_slice())),
+        };
+        ChunkRun { size, count, line }
+    }
+}
+
 impl BodyPart<'_> {
     fn build(self) -> Result<Body, String> {
+        let mut chunks = Chunks::default();
+        self.chunks.into_iter().for_each(|part| chunks.push_run(part.build()));
         Ok(Body {
             length: self.length,
+            stored: self.blob && self.sha256.is_some(),
+            chunks: chunks.runs().is_some().then(|| Box::new(chunks)),
             framing: match self.framing.as_deref() {
                 Some("none") => Framing::None,
                 Some("chunked") => Framing::Chunked,
@@ -332,6 +360,7 @@ pub(super) fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Tran
         sni: part.sni,
         alpn: part.alpn,
         skipped: part.skipped,
+        is_readable: part.readable,
     });
     Ok(Transport::Tls(Arc::new(TlsView { version, ..view })))
 }

@@ -89,7 +89,7 @@ pub struct RecordedFlow {
 }
 
 /// Packet counts of the run that recorded the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Totals {
     /// Packets read.
@@ -100,6 +100,20 @@ pub struct Totals {
     pub packets_undecodable: u64,
     /// Packets dropped while capturing.
     pub packets_dropped: u64,
+    /// What was not seen or not judged; what connections lack is in their own lines, too.
+    pub unseen: Vec<UnseenTotal>,
+}
+
+/// How much of one kind was not seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UnseenTotal {
+    /// The kind, as reports name it.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// Their bytes, where known.
+    pub bytes: u64,
 }
 
 /// Reads a session, one record at a time.
@@ -205,7 +219,7 @@ struct LossLine {
 
 impl LossLine {
     fn build(self) -> Result<Loss, String> {
-        let reason = LOSS_REASONS.iter().find(|reason| reason.label() == self.reason);
+        let reason = LossReason::ALL.iter().find(|reason| reason.label() == self.reason);
         Ok(Loss {
             reason: *reason.ok_or_else(|| format!("unknown loss {:?}", self.reason))?,
             flow: self.flow.map(FlowId),
@@ -214,21 +228,6 @@ impl LossLine {
         })
     }
 }
-
-/// Every reason that a line can name.
-const LOSS_REASONS: &[LossReason] = &[
-    LossReason::BeforeFirstMessage,
-    LossReason::NotHttp,
-    LossReason::AfterGap,
-    LossReason::Tunnel,
-    LossReason::Http2,
-    LossReason::TlsShut,
-    LossReason::Evicted,
-    LossReason::LinkType,
-    LossReason::Malformed,
-    LossReason::Fragment,
-    LossReason::Truncated,
-];
 
 /// Heads are at most 256 KiB each and hold no raw bodies, so that no written line comes near this.
 const LINE_BYTES_MAX: usize = 16 << 20;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response, SealedExchange,
-    SealedPartner, Side, Timestamp, TlsView, Transport,
+    Body, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response,
+    SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
@@ -186,6 +186,10 @@ pub(super) fn write_tls(json: &mut JsonText, view: &TlsView, redactor: &Redactor
     }
     json.key("skipped");
     json.boolean(view.skipped);
+    if view.is_readable {
+        json.key("readable");
+        json.boolean(true);
+    }
     json.close(b'}');
 }
 
@@ -297,12 +301,36 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
     if let Some(trailers) = body.trailers.as_deref().filter(|trailers| !trailers.is_empty()) {
         write_headers(json, "trailers", trailers, redactor);
     }
+    if body.stored && body.sha256.is_some() {
+        json.key("blob");
+        json.boolean(true);
+    }
+    if let Some(runs) = body.chunks.as_deref().and_then(Chunks::runs) {
+        write_chunks(json, runs, redactor);
+    }
     if shown && !body.kept.is_empty() {
         let kept = body.kept.get(..KEPT_BYTES_MAX).unwrap_or(&body.kept);
         json.key("kept");
         json.bytes(&redactor.body(kept));
     }
     json.close(b'}');
+}
+
+/// How the content was cut: for chunks in a row that began with the same line their size, how many there are, and the line where
+/// it is not the size in plain lower-case hexadecimal.
+fn write_chunks(json: &mut JsonText, runs: &[ChunkRun], redactor: &Redactor) {
+    json.key("chunks");
+    json.open(b'[');
+    for run in runs {
+        json.open(b'[');
+        json.number(run.size);
+        json.number(run.count);
+        if let Some(line) = &run.line {
+            json.bytes(&redactor.scrub(line));
+        }
+        json.close(b']');
+    }
+    json.close(b']');
 }
 
 /// The MD5 of a small upload that the store encrypted: its ETag is to be compared with it, and the body is not written.

@@ -219,12 +219,12 @@ fn bounds_on_heads() {
     check_with(
         &config,
         "> GET / HTTP/1.1\n> Host: a\n> 1: 1\n> 2: 2\n> 3: 3\n>",
-        "1.1 GET / HTTP/1.1 3h [1 @1-1] -> unanswered !too-many-headers",
+        "lost 10 head-beyond-limits at 1\n1.1 GET / HTTP/1.1 3h [1 @1-1] -> unanswered !too-many-headers",
     );
     check_with(
         &config,
         "> GET / HTTP/1.1\n> Host: a\n> X: 0123456789012345678901234567890123456789\n> 2: 2\n>",
-        "1.1 GET / HTTP/1.1 2h [1 @1-1] -> unanswered !head-too-long",
+        "lost 18 head-beyond-limits at 1\n1.1 GET / HTTP/1.1 2h [1 @1-1] -> unanswered !head-too-long",
     );
     check_with(
         &config,

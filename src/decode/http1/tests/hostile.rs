@@ -75,7 +75,10 @@ fn a_header_of_a_gibibyte_stays_bounded() {
     connection.handle_close(Side::Client, stamp(4), Close::Finished);
     connection.handle_close(Side::Server, stamp(4), Close::Unseen);
     drain(&mut connection, &mut out, false);
-    assert_eq!(out, "1.1 GET / HTTP/1.1 2h -> closed by Client !head-too-long\n1.2 GET /2 HTTP/1.1 1h -> closed by Client\n");
+    assert_eq!(
+        out,
+        "1.1 GET / HTTP/1.1 2h -> closed by Client !head-too-long\n1.2 GET /2 HTTP/1.1 1h -> closed by Client\nlost 1073479731 head-beyond-limits at 1\n"
+    );
 }
 
 #[test]
