@@ -322,7 +322,11 @@ fn a_signed_header_that_differs_is_reported_unless_the_proxy_signs_anew() {
     };
     let told = story(&signed("ab"));
     let finding = told.summary.findings.iter().find(|finding| finding.rule.name == "header-changed-between-hops").unwrap();
-    assert!(finding.message.contains("The header host") && finding.message.contains("403 to 1 of them"), "{}", finding.message);
+    assert!(
+        finding.message.contains("The header host") && finding.message.contains("refused 1 of them (403)"),
+        "{}",
+        finding.message
+    );
     assert_eq!(finding.evidence.len(), 2);
     assert_eq!(told.join().request_headers.signed, [("host".to_owned(), 1)]);
     let told = story(&signed("cd"));
@@ -372,4 +376,97 @@ fn what_waits_is_bounded() {
     assert!(most <= Correlator::EXCHANGES_MAX && most > 1000, "{most}");
     // What has waited in vain so often waits no longer.
     assert!(told.len() + waiting < 20_000 && told.is_sorted(), "{} {waiting}", told.len());
+}
+
+fn finding<'t>(told: &'t Told, rule: &str) -> Option<&'t crate::rules::Finding> {
+    told.summary.findings.iter().find(|finding| finding.rule.name == rule)
+}
+
+const CHANGED: &str = "request-changed-between-hops";
+
+#[test]
+fn a_changed_request_line_is_joined_by_its_signature_and_named() {
+    let sign = signed("ab12");
+    for (asked, passed, words) in [
+        ("GET /store/b/k", "GET /b/k", "another path: /store/b/k became /b/k"),
+        ("GET /b//k", "GET /b/k", "another path: /b//k became /b/k"),
+        ("GET /b/other", "GET /elsewhere", "another path: /b/other became /elsewhere"),
+        ("HEAD /b/k", "GET /b/k", "another method: HEAD became GET"),
+        ("GET /b?list-type=2&prefix=a", "GET /b?list-type=2", "another query: the query: prefix removed"),
+    ] {
+        let text = format!(
+            "{HOPS}F 0..10 {asked} | {AGENT} | {sign} => 403\nB 2..8 {passed} | {sign} => 403 | x-minio-error-code: SignatureDoesNotMatch\n"
+        );
+        let told = run(&text);
+        assert_eq!(told.join().joined, 1, "{asked}");
+        let found = finding(&told, CHANGED).unwrap();
+        assert!(found.message.contains(words), "{}", found.message);
+        assert!(found.message.contains("refused 1 of them (403 SignatureDoesNotMatch)"), "{}", found.message);
+        assert_eq!((found.count, found.severity), (1, crate::rules::Severity::Error));
+    }
+}
+
+#[test]
+fn an_unsigned_header_that_the_proxy_adds_is_named() {
+    let sign = signed("ab12");
+    let run_with = |status: u16| {
+        run(&format!(
+            "{HOPS}F 0..10 GET /b/k | {AGENT} | {sign} => {status}\nB 2..8 GET /b/k | {sign} | x-amz-cf-id: 1 | Via: cdn => {status} | x-minio-error-code: AccessDenied\n"
+        ))
+    };
+    let told = run_with(403);
+    let found = finding(&told, CHANGED).unwrap();
+    assert!(found.message.contains("the header x-amz-cf-id was added"), "{}", found.message);
+    assert_eq!(found.severity, crate::rules::Severity::Error);
+    assert_eq!(finding(&run_with(200), CHANGED).unwrap().severity, crate::rules::Severity::Warning);
+}
+
+#[test]
+fn a_proxy_that_signs_anew_may_change_what_it_signs() {
+    let (own, other) = (signed("ab12"), signed("cd34"));
+    let id = "x-amz-request-id: 18EAAF997433FBBA";
+    let told =
+        run(&format!("{HOPS}F 0..10 GET /store/b/k | {AGENT} | {own} => 200 | {id}\nB 2..8 GET /b/k | {other} => 200 | {id}\n"));
+    assert_eq!(told.join().joined, 1);
+    assert!(finding(&told, CHANGED).is_none());
+}
+
+#[test]
+fn an_id_that_the_store_repeats_joins_no_other_path() {
+    let id = "x-amz-request-id: 4442587FB7D0A2F9";
+    let text = format!(
+        "{HOPS}F 0..10 GET /b/a | {AGENT} => 200 | {id}\nB 2..8 GET /b/a => 200 | {id}\nF 20..30 GET /b/c | {AGENT} => 200 | {id}\nB 22..28 GET /b/d => 200 | {id}\n"
+    );
+    assert_eq!(run(&text).join().joined, 1);
+    // Ids of its own for each request are enough, whatever the path.
+    let text = text.replacen(id, "x-amz-request-id: 18EAAF997433FBB1", 2);
+    assert_eq!(run(&text).join().joined, 2);
+}
+
+#[test]
+fn a_cached_response_is_not_joined_to_an_older_request_of_the_same_id() {
+    let id = "x-amz-request-id: 18EAAF997433FBBA";
+    let told = run(&format!(
+        "{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | {id}\nB 2..8 GET /b/k => 200 | {id}\nF 1500..1501 GET /b/k?v | {AGENT} => 200 | {id}\n"
+    ));
+    assert_eq!(told.join().joined, 1);
+    assert_eq!(told.order, "B1<F1 F1<F1 F2");
+}
+
+#[test]
+fn a_response_that_the_proxy_encodes_is_named_and_its_own_headers_are_not() {
+    let told = run(&format!(
+        "{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | x-amz-request-id: 18EAAF997433FBBA | Content-Encoding: gzip | ETag: W/\"a\" | Via: proxy\nB 2..8 GET /b/k => 200 | x-amz-request-id: 18EAAF997433FBBA | Content-Length: 3600 | ETag: \"a\" | Connection: close\n"
+    ));
+    let found = finding(&told, "response-changed-between-hops").unwrap();
+    for words in
+        ["content-encoding added as \"gzip\" (1)", "content-length removed (1)", "etag changed from \"a\" to W/\"a\" (1)"]
+    {
+        assert!(found.message.contains(words), "{}", found.message);
+    }
+    assert!(!found.message.contains("via") && !found.message.contains("connection"), "{}", found.message);
+    let told = run(&format!(
+        "{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | x-amz-request-id: 18EAAF997433FBBA | X-Cache: MISS\nB 2..8 GET /b/k => 200 | x-amz-request-id: 18EAAF997433FBBA\n"
+    ));
+    assert!(finding(&told, "response-changed-between-hops").is_none());
 }

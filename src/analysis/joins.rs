@@ -2,7 +2,7 @@
 
 use crate::analysis::histogram::Histogram;
 use crate::analysis::{HeaderChanges, JoinRow, LatencySplit};
-use crate::hops::{Change, ChangeKind, Front, HopId, Join, JoinKey, Lone, Member, Topology, changes};
+use crate::hops::{Change, ChangeKind, Front, HopId, Join, JoinKey, Lone, Member, Topology};
 use crate::model::{Exchange, HeaderName, Response, SealedExchange};
 use crate::s3::Call;
 
@@ -46,7 +46,14 @@ const NAMES_MAX: usize = 64;
 
 impl Joins {
     /// Counts a call on `downstream` that was seen as `back` on `upstream`.
-    pub(super) fn add(&mut self, hops: [HopId; 2], call: &Call<'_>, back: &Exchange, join: Join, request: &[Change<'_>]) {
+    pub(super) fn add(
+        &mut self,
+        hops: [HopId; 2],
+        call: &Call<'_>,
+        back: &Exchange,
+        join: Join,
+        [request, response]: [&[Change<'_>]; 2],
+    ) {
         let Some(pair) = self.pair(hops) else {
             return;
         };
@@ -54,7 +61,7 @@ impl Joins {
         pair.request.add(request);
         let front = call.exchange;
         if let (Some(relayed), Some(answer)) = (front.response(), back.response()) {
-            pair.response.add(&changes(&answer.headers, &relayed.headers));
+            pair.response.add(response);
             // Where a request was lost only its answer is there, and no time to count from.
             if front.request.method().is_empty() || back.request.method().is_empty() {
                 return;

@@ -9,7 +9,8 @@ use crate::analysis::signatures::Signatures;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
-    Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, request_changes,
+    Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, changes,
+    request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Extent, Interrupted, Joined, Judge, Selection, View};
@@ -254,16 +255,31 @@ impl Stage {
         if join.is_resend {
             self.joins.add_resend(hops);
             let (judge, view) = self.judge_and_view();
-            let joined = Joined { view, hop: hops[0], client: None, downstream, upstream, request_changes: &[] };
+            let [hop, _] = hops;
+            let (request_changes, line_changes, response_changes) = (&[][..], &[][..], &[][..]);
+            let joined =
+                Joined { view, hop, client: None, downstream, upstream, request_changes, line_changes, response_changes };
             return judge.handle_resend(&joined);
         }
-        let request_changes = request_changes(&downstream.exchange.request, &upstream.exchange.request);
+        let (asked, passed) = (&downstream.exchange.request, &upstream.exchange.request);
+        let (request_changes, line_changes) = (request_changes(asked, passed), request_line_changes(asked, passed));
+        let responses = downstream.exchange.response().zip(upstream.exchange.response());
+        let response_changes = responses.map(|(relayed, answer)| changes(&answer.headers, &relayed.headers)).unwrap_or_default();
         let [hop, next] = hops;
         self.topology.handle_join(hop, next, join);
-        self.joins.add(hops, downstream, upstream.exchange, join, &request_changes);
+        self.joins.add(hops, downstream, upstream.exchange, join, [&request_changes, &response_changes]);
         let client = self.clients.find(hop, downstream.exchange.endpoints.client.ip, agent_of(downstream));
         let (judge, view) = self.judge_and_view();
-        judge.handle_join(&Joined { view, hop, client, downstream, upstream, request_changes: &request_changes });
+        judge.handle_join(&Joined {
+            view,
+            hop,
+            client,
+            downstream,
+            upstream,
+            request_changes: &request_changes,
+            line_changes: &line_changes,
+            response_changes: &response_changes,
+        });
     }
 
     fn judge_call(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {

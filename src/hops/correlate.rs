@@ -199,7 +199,7 @@ impl Correlator {
                 };
                 if is_free
                     && self.may_lead(front, back)
-                    && let Some(fit) = fingerprint::fit(*key, front, back)
+                    && let Some(fit) = fingerprint::fit(*key, front, back, self.partners.repeats_ids(back.endpoints.server))
                 {
                     found.push((fit, other, &waiting.exchange));
                 }

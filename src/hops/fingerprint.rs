@@ -49,6 +49,9 @@ const SKEW_MAX: Duration = Duration::from_millis(1);
 /// Captures of several machines put together: their clocks differ. Only a request id joins over that.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
+/// Request ids shorter than this may be counters or constants: 16 hexadecimal digits are usual.
+const UNIQUE_ID_BYTES_MIN: usize = 12;
+
 /// The keys of an exchange.
 pub(super) fn keys_of(exchange: &Exchange) -> Keys {
     let request = &exchange.request;
@@ -74,23 +77,34 @@ pub(super) fn request_id_key(exchange: &Exchange) -> Option<u64> {
     request_id_of(exchange).map(|id| finish(JoinKey::RequestId, &[id]))
 }
 
-/// Whether `front` and `back`, which were found by `key`, can be one call; how well they fit where they can.
-pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit> {
+/// Whether `front` and `back`, which were found by `key`, can be one call; how well they fit where they can. `repeats_ids` tells
+/// that the server of `back` gives one request id to several requests, which then shows nothing by itself.
+pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange, repeats_ids: bool) -> Option<Fit> {
     let (asked, passed) = (&front.request, &back.request);
     if is_unseen(asked) || is_unseen(passed) {
         return fit_answers(key, front, back);
     }
-    if asked.method() != passed.method() || differ(invocation_of(asked), invocation_of(passed)) {
+    if differ(invocation_of(asked), invocation_of(passed)) {
         return None;
     }
+    // An id or a signature is enough where times agree, though the proxy changed the request line or the status. Over clocks that
+    // differ, and for all other keys, these have to be the same: a cached response repeats an older id.
+    let is_close = is_nested(front, back, SKEW_MAX);
+    let is_line_free = is_close
+        && match key {
+            JoinKey::RequestId => !repeats_ids && request_id_of(back).is_some_and(|id| id.len() >= UNIQUE_ID_BYTES_MIN),
+            JoinKey::Signature => true,
+            JoinKey::Invocation | JoinKey::Target | JoinKey::RecordSizes => false,
+        };
+    let same_line = asked.method() == passed.method() && same_path(key, asked, passed);
     let same = match key {
-        JoinKey::RequestId => request_id_of(front) == request_id_of(back) && front.status() == back.status(),
+        JoinKey::RequestId => request_id_of(front) == request_id_of(back) && (is_close || front.status() == back.status()),
         JoinKey::Signature => signature_of(asked) == signature_of(passed) && has_date_of(asked, passed),
         JoinKey::Invocation => true,
         JoinKey::Target => can_be_target(front, back),
         JoinKey::RecordSizes => false,
     };
-    if !same || !same_path(key, asked, passed) {
+    if !same || !(same_line || is_line_free) {
         return None;
     }
     if key != JoinKey::RequestId && differ(request_id_of(front), request_id_of(back)) {
@@ -101,7 +115,8 @@ pub(super) fn fit(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit
         return None;
     }
     Some(Fit {
-        is_nested: is_nested(front, back, SKEW_MAX),
+        is_nested: is_close,
+        same_line,
         same_status: front.status() == back.status(),
         gap: std::cmp::Reverse(gap(front, back)),
     })
@@ -115,6 +130,7 @@ fn fit_answers(key: JoinKey, front: &Exchange, back: &Exchange) -> Option<Fit> {
         && is_nested(front, back, CLOCK_SKEW_MAX);
     is_same.then(|| Fit {
         is_nested: is_nested(front, back, SKEW_MAX),
+        same_line: true,
         same_status: true,
         gap: std::cmp::Reverse(gap(front, back)),
     })
@@ -146,14 +162,15 @@ pub(super) fn is_resend(front: &Exchange, back: &Exchange) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fit {
     is_nested: bool,
+    same_line: bool,
     same_status: bool,
     gap: std::cmp::Reverse<Duration>,
 }
 
 impl Fit {
-    /// Whether time and status are as they must be, the clocks being one.
-    pub(super) const fn is_sound(self) -> (bool, bool) {
-        (self.is_nested, self.same_status)
+    /// Whether time, request line and status are as they must be, the clocks being one.
+    pub(super) const fn is_sound(self) -> (bool, bool, bool) {
+        (self.is_nested, self.same_line, self.same_status)
     }
 }
 
@@ -291,7 +308,8 @@ fn end_of(response: &Response) -> Timestamp {
     response.end.unwrap_or(response.start).max(response.start)
 }
 
-fn query_of(request: &Request) -> &[u8] {
+/// The query as sent, without its `?`.
+pub(super) fn query_of(request: &Request) -> &[u8] {
     let target = request.target();
     memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..)).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ mod difference;
 mod fingerprint;
 mod naming;
 mod partners;
+mod request_line;
 mod sealed;
 mod topology;
 
@@ -17,8 +18,9 @@ use crate::model::Endpoint;
 
 pub use clients::{ClientId, ClientView, Clients};
 pub use correlate::{Chain, Correlator, Join, Member};
-pub use difference::{Change, ChangeKind, changes, request_changes};
+pub use difference::{Change, ChangeKind, Signature, changes, request_changes, signature_between};
 pub use fingerprint::JoinKey;
+pub use request_line::{LineChange, LinePart, request_line_changes};
 pub use sealed::{Front, Lone, SealedMember, Sealings, Settled};
 pub use topology::{DeclaredHop, Topology};
 

@@ -27,6 +27,8 @@ pub(super) struct Partners {
     /// Servers that were seen to answer with the same request id though addresses do not tell why: the one that was asked first,
     /// and the one it asked.
     links: Vec<(Endpoint, Endpoint)>,
+    /// Servers that gave one request id to several requests.
+    repeaters: Vec<Endpoint>,
     trials: HashMap<Endpoint, Trial>,
     ids: HashMap<u64, (Endpoints, Timestamp)>,
     is_any: bool,
@@ -56,6 +58,7 @@ impl Default for Partners {
             opens: HashMap::new(),
             serves: HashMap::new(),
             links: Vec::new(),
+            repeaters: Vec::new(),
             trials: HashMap::new(),
             ids: HashMap::new(),
             is_any: false,
@@ -100,6 +103,10 @@ impl Partners {
         };
         let own = (exchange.endpoints, fingerprint::start_of(&exchange.request));
         let other = *self.ids.entry(key).or_insert(own);
+        let is_repeated = other.0.server == own.0.server && other != own;
+        if is_repeated && self.repeaters.len() < Self::LINKS_MAX && !self.repeaters.contains(&own.0.server) {
+            self.repeaters.push(own.0.server);
+        }
         let (front, back) = if other.1 < own.1 { (other.0, own.0) } else { (own.0, other.0) };
         let is_plain = back.client.ip == front.server.ip || front.client.ip == back.server.ip;
         let link = (front.server, back.server);
@@ -107,6 +114,11 @@ impl Partners {
             self.links.push(link);
             self.is_any = true;
         }
+    }
+
+    /// Whether a server gives one request id to several requests, as far as its first responses show.
+    pub(super) fn repeats_ids(&self, server: Endpoint) -> bool {
+        self.repeaters.contains(&server)
     }
 
     /// Where an exchange between these ends can have partners.

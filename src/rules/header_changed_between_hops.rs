@@ -1,14 +1,17 @@
 //! Signed headers that are not the same on both sides of a proxy.
 
-use crate::hops::{ChangeKind, HopId};
+use crate::hops::{Change, ChangeKind, HopId};
 use crate::rules::quote::{counted, quote};
+use crate::rules::refused::Refusals;
+use crate::rules::shown_value::shown_header;
 use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Confidence, Finding, Findings, Fix, Joined, View, Watch, rule};
 
 rule! {
     /// ## What it reports
     /// Requests of which a header that the client signed has another value behind the proxy, or is gone. Both sides of the proxy
-    /// were seen and the requests joined. A proxy that signs anew is not reported: then the old signature covers nothing.
+    /// were seen and the requests joined. SigV4 lists the headers it covers; SigV2 covers `Content-MD5`, `Content-Type`, `Date` and all
+    /// `x-amz-` headers. A proxy that signs anew is not reported: then the old signature covers nothing.
     ///
     /// ## Why it matters
     /// The store computes the signature from what reaches it. If a signed header differs it answers 403
@@ -38,18 +41,20 @@ struct Row {
     /// In lower case.
     name: Vec<u8>,
     kind: ChangeKind,
+    /// The first value before and after, where it can be shown.
+    values: [Option<String>; 2],
     here: Sights,
     there: Sights,
-    refused: u64,
+    refused: Refusals,
 }
 
 impl Watch for State {
     fn handle_join(&mut self, joined: &Joined<'_>, findings: &mut Findings) {
         for change in joined.request_changes.iter().filter(|change| change.signed) {
-            let Some((row, is_first)) = self.row(joined.hop, change.name, change.kind) else { continue };
+            let Some((row, is_first)) = self.row(joined.hop, change) else { continue };
             row.here.add(Sight::of_request(joined.downstream.exchange));
             row.there.add(Sight::of_both(joined.upstream.exchange));
-            row.refused += u64::from(joined.upstream.status() == Some(403));
+            row.refused.add(joined.upstream);
             if is_first {
                 let finding = render(row, &joined.view);
                 findings.raise(finding);
@@ -65,7 +70,8 @@ impl Watch for State {
 }
 
 impl State {
-    fn row(&mut self, hop: HopId, name: &[u8], kind: ChangeKind) -> Option<(&mut Row, bool)> {
+    fn row(&mut self, hop: HopId, change: &Change<'_>) -> Option<(&mut Row, bool)> {
+        let (kind, name) = (change.kind, change.name);
         let is_same = |row: &Row| row.hop == hop && row.kind == kind && row.name.eq_ignore_ascii_case(name);
         if let Some(at) = self.rows.iter().position(is_same) {
             return self.rows.get_mut(at).map(|row| (row, false));
@@ -74,7 +80,9 @@ impl State {
             return None;
         }
         let name = name.to_ascii_lowercase();
-        self.rows.push(Row { hop, name, kind, here: Sights::default(), there: Sights::default(), refused: 0 });
+        let values = change.values.map(|value| shown_header(change.header, value?));
+        let (here, there, refused) = (Sights::default(), Sights::default(), Refusals::default());
+        self.rows.push(Row { hop, name, kind, values, here, there, refused });
         self.rows.last_mut().map(|row| (row, true))
     }
 }
@@ -87,9 +95,15 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
         ChangeKind::Added => "was added to by the proxy",
     };
     let upstream = view.hops.upstream(row.hop).map(|next| format!(", seen on {}", view.hop_name(next))).unwrap_or_default();
-    let came = match row.refused {
+    let what = match &row.values {
+        [Some(from), Some(to)] => format!("{what} (from {from} to {to})"),
+        [None, Some(to)] => format!("{what} (as {to})"),
+        [Some(from), None] => format!("{what} (it was {from})"),
+        [None, None] => what.to_owned(),
+    };
+    let came = match row.refused.count {
         0 => "the store refused none of them for it, so it does not check that part".to_owned(),
-        refused => format!("the store answered 403 to {refused} of them"),
+        refused => format!("the store refused {refused} of them ({})", row.refused.text()),
     };
     let message = format!(
         "The header {name}, which the signature covers, {what} in {} from {}{upstream}; {came}.",
@@ -100,7 +114,7 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
     evidence.extend(row.there.evidence());
     Finding::new(&RULE, Confidence::Certain, Some(row.hop), row.here.count, message)
         .about("header", name.clone())
-        .about("refused", row.refused.to_string())
+        .about("refused", row.refused.count.to_string())
         .shown_by(evidence)
         .fixed_by(Fix::untested(&format!("make the proxy pass on {name} as the client sent it"), ""))
 }

@@ -10,8 +10,10 @@ mod interrupted;
 mod interruptions;
 mod judge;
 mod quote;
+mod refused;
 mod rule;
 mod same_call;
+mod shown_value;
 mod sight;
 mod unseen;
 mod verdict;
@@ -60,6 +62,8 @@ rules! {
     response_cut_short
     signature_mismatch
     header_changed_between_hops
+    request_changed_between_hops
+    response_changed_between_hops
     unfinished_multipart_upload
     retry_storm
     error_response

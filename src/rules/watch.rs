@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, Topology};
+use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
 use crate::model::{Exchange, Frame, LossReason, Timestamp};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
@@ -70,8 +70,12 @@ pub struct Joined<'a> {
     pub downstream: &'a Call<'a>,
     /// The call on the next hop towards the store.
     pub upstream: &'a Call<'a>,
-    /// What the proxy did to the head of the request.
+    /// What the proxy did to the headers of the request.
     pub request_changes: &'a [Change<'a>],
+    /// What it did to the request line.
+    pub line_changes: &'a [LineChange<'a>],
+    /// What it did to the headers of the response, from the store's to the client's.
+    pub response_changes: &'a [Change<'a>],
 }
 
 /// What a rule may look up.
