@@ -78,12 +78,10 @@ impl Watch for State {
         let access_key = access_key_of(call);
         let sight = Sight::of_both(call.exchange);
         let accepted = call.is_success();
-        if mismatch.component == Component::Unknown {
-            if self.unexplained.len() < UNEXPLAINED_MAX {
-                let id = call.exchange.id;
-                self.unexplained.push(Unexplained { id, hop: context.hop, access_key, mismatch, sight, accepted });
-                return;
-            }
+        if mismatch.component == Component::Unknown && self.unexplained.len() < UNEXPLAINED_MAX {
+            let id = call.exchange.id;
+            self.unexplained.push(Unexplained { id, hop: context.hop, access_key, mismatch, sight, accepted });
+            return;
         }
         if self.add(context.hop, access_key, mismatch, sight, accepted)
             && let Some(row) = self.rows.last()
