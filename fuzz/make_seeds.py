@@ -307,3 +307,39 @@ def tls():
 for make in [captures, links, reassembly, http, s3, sessions, tls]:
     make()
 print(sum(path.stat().st_size for path in SEEDS.rglob("*") if path.is_file()), "octets")
+
+# Executables of Go: an ELF file whose one segment holds everything, with the function table and the build information.
+
+def go_executable(magic):
+    base, table, info = 0x400000, 0x400, 0x900
+    file = bytearray(0xC00)
+
+    def put(at, data):
+        file[at:at + len(data)] = data
+
+    put(0, b"\x7fELF\2\1\1")
+    put(18, struct.pack("<H", 62))
+    put(32, struct.pack("<Q", 64))
+    put(54, struct.pack("<HH", 56, 1))
+    put(64, struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, 0xC00, 0xC00, 16))
+    put(table, struct.pack("<BBBBBBBB", magic, 255, 255, 255, 0, 0, 1, 8))
+    names = b"\0runtime.text\0crypto/tls.(*Config).writeKeyLog\0"
+    put(table + 0x80, names)
+    wide = magic == 0xFA
+    words = [2, 0] + ([] if wide else [base + 0xA00]) + [0x80, 0x180, 0x190, 0x1A0, 0x200]
+    put(table + 8, struct.pack(f"<{len(words)}Q", *words))
+    pair, kind = (16, "<QQ") if wide else (8, "<II")
+    for index, (start, name) in enumerate([(0, 1), (0x20, 14)]):
+        function = 3 * pair + 16 * index
+        put(table + 0x200 + index * pair, struct.pack(kind, start + (base + 0xA00 if wide else 0), function))
+        put(table + 0x200 + function + (8 if wide else 4), struct.pack("<I", name))
+    put(info, b"\xff Go buildinf:\x08\x02")
+    put(info + 32, bytes([8]) + b"go1.17.1" + bytes([0]))
+    return bytes(file)
+
+
+for number in (0xFA, 0xF0, 0xF1):
+    seed("executable", f"go-{number:x}", go_executable(number))
+seed("executable", "trace-line",
+     "  minio-1 [000] ..... 1.0: k0: (0x1) llen=13 l0=0x525f544e45494c43 l1=0x4d4f444e41 l2=0x0 l3=0x0 rlen=2 rnd={0x1,0x2} "
+     "slen=2 s0={0x3,0x4} s1=(fault)\nCPU:0 [LOST 3 EVENTS]\n")

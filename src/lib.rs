@@ -49,6 +49,8 @@ pub mod cli;
 pub mod convert;
 pub mod decode;
 pub mod hops;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod model;
 mod open;
 pub mod pipeline;

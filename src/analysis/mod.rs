@@ -34,6 +34,7 @@ use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
 use crate::s3::sigv4::Credential;
+use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
 
@@ -84,6 +85,8 @@ pub struct Judged<'x> {
     pub hop: &'x str,
     /// The exchange nearest the client of the same call over its hops, where it was joined.
     pub trace: Option<ExchangeId>,
+    /// The secrets in it, but for the signature of a signed call.
+    pub secrets: &'x [Exposed<'x>],
 }
 
 /// A sealed exchange with what was made of it.

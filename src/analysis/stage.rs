@@ -13,9 +13,10 @@ use crate::hops::{
     request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Extent, Interrupted, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
+use crate::session::secrets::{Exposed, in_exchange};
 
 /// All that is known of a run so far.
 pub(super) struct Stage {
@@ -78,10 +79,11 @@ impl Stage {
         match event {
             Event::FlowOpened(_) => self.flows.handle_open(),
             Event::Exchange(exchange) => {
-                let (hop, call) = self.judge(exchange, at);
-                sink.exchange(&Judged { exchange, call: call.as_ref(), hop: self.topology.name(hop), trace: None });
+                let (hop, call, secrets) = self.judge(exchange, at);
+                let (call, name) = (call.as_ref(), self.topology.name(hop));
+                sink.exchange(&Judged { exchange, call, hop: name, trace: None, secrets: &secrets });
                 self.tell_raised(sink);
-                if let Some(call) = call.as_ref().filter(|_| may_go_on) {
+                if let Some(call) = call.filter(|_| may_go_on) {
                     self.offer(call, hop, None, false);
                     self.relieve(sink);
                 }
@@ -119,7 +121,8 @@ impl Stage {
         for (member, call) in chain.members.iter().zip(&calls) {
             let exchange = &*member.exchange;
             let (hop, call) = call.as_ref().map_or(("", None), |(hop, call)| (self.topology.name(*hop), call.as_ref()));
-            sink.exchange(&Judged { exchange, call, hop, trace: chain.trace });
+            let secrets = secrets_of(exchange, call);
+            sink.exchange(&Judged { exchange, call, hop, trace: chain.trace, secrets: &secrets });
         }
         self.tell_raised(sink);
         self.relieve(sink);
@@ -180,13 +183,21 @@ impl Stage {
         }
     }
 
-    fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>) {
+    fn judge<'x>(&mut self, exchange: &'x Exchange, at: Timestamp) -> (HopId, Option<Call<'x>>, Vec<Exposed<'x>>) {
         self.now = self.now.max(at);
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
+        let secrets = secrets_of(exchange, call.as_ref());
         let judged = call.as_ref().filter(|call| !call.is_health_check());
-        let client = judged.map(|call| self.judge_call(call, hop));
+        let client = judged.map(|call| self.count_client(call, hop));
+        if !secrets.is_empty() && exchange.transport.is_clear() {
+            let (judge, view) = self.judge_and_view();
+            judge.handle_secrets(&Disclosure { view, hop, client, exchange, call: call.as_ref(), secrets: &secrets });
+        }
+        if let Some((call, client)) = judged.zip(client) {
+            self.judge_call(call, hop, client);
+        }
         match Extent::of(exchange) {
             Extent::Whole => {}
             extent => {
@@ -201,7 +212,7 @@ impl Stage {
             let (judge, view) = self.judge_and_view();
             judge.handle_exchange(exchange, hop, &view);
         }
-        (hop, call)
+        (hop, call, secrets)
     }
 
     /// The hop of an exchange that was judged, and what it means in S3.
@@ -282,9 +293,12 @@ impl Stage {
         });
     }
 
-    fn judge_call(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
+    fn count_client(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
         self.topology.count_call(hop);
-        let client = self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client());
+        self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client())
+    }
+
+    fn judge_call(&mut self, call: &Call<'_>, hop: HopId, client: ClientId) {
         let (request_encrypted, response_encrypted) = call.has_encryption_headers();
         let asked = request_encrypted.then(|| call.request_encryption());
         let told = response_encrypted.then(|| call.response_encryption());
@@ -306,7 +320,6 @@ impl Stage {
         let context = Context { view, hop, client, is_clear, signature, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
-        client
     }
 
     fn process_close(&mut self, closed: &FlowClosed, sink: &mut dyn Sink) {
@@ -354,6 +367,15 @@ impl Stage {
 fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {
     let headers = &call.exchange.request.headers;
     headers.get(HeaderName::UserAgent).or_else(|| headers.get(HeaderName::XAmzUserAgent))
+}
+
+/// The secrets of an exchange. The contents of objects are not read for them: they are the users'.
+fn secrets_of<'x>(exchange: &'x Exchange, call: Option<&Call<'_>>) -> Vec<Exposed<'x>> {
+    let operation = call.map_or(Operation::UNKNOWN, |call| call.operation);
+    let is_success = exchange.status().is_some_and(|status| status < 300);
+    let mut secrets = Vec::new();
+    in_exchange(exchange, [!operation.writes_object(), !(is_success && operation.reads_object())], &mut secrets);
+    secrets
 }
 
 /// The clients by hop and program: addresses with the same program on a hop are one row.

@@ -306,7 +306,7 @@ fn a_newer_sdk_leaks_the_customer_key() {
     let finding = told.finding("sse-c-key-in-clear").unwrap();
     assert_eq!((finding.count, finding.confidence), (2, Confidence::Certain));
     assert!(finding.message.contains("1 distinct") && finding.message.contains("store accepted 1"), "{}", finding.message);
-    assert!(finding.message.contains("store cannot see"));
+    assert!(finding.message.contains("store cannot detect"));
     let shown = format!("{:?}", told.summary);
     assert!(!shown.contains(key) && !shown.contains("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "the key is in the report");
 }

@@ -8,6 +8,8 @@ mod credentials;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
+#[cfg(feature = "keys")]
+mod keys;
 mod output;
 mod packets;
 mod progress;
@@ -26,6 +28,8 @@ pub fn run() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        #[cfg(feature = "keys")]
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.tell()).into()
@@ -47,6 +51,9 @@ enum Command {
     Capture(Box<capture::Arguments>),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
+    /// TLS secrets of running programs, as a key log: Go programs and JVMs, with nothing configured
+    #[cfg(feature = "keys")]
+    Keys(keys::Arguments),
     /// The rule list, or one rule's page
     Rules(rules::Arguments),
 }

@@ -1,6 +1,7 @@
 //! Values of flags that are more than a word.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -171,6 +172,26 @@ pub(super) fn nearest_rule(text: &str) -> Option<&'static str> {
 
 const HOP_FORM: &str = "expected NAME=HOST:PORT, as in spark-sidekick=10.0.0.7:8091";
 
+/// `90`, `90s`, `1500ms`, `5m`, `2h`.
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: expected seconds, or a number with ms, s, m or h");
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let span = number.checked_mul(milliseconds).filter(|span| (1..=SPAN_MS_MAX).contains(span)).ok_or_else(wrong)?;
+    Ok(Duration::from_millis(span))
+}
+
+/// Ten years.
+const SPAN_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,5 +236,15 @@ mod tests {
         assert!(parse_rule("sse-c-key-in-clear").is_ok());
         assert!(parse_rule("session-token").unwrap_err().contains("session-token-in-clear"));
         assert!(parse_rule("zzz").unwrap_err().contains("hopwire rules"));
+    }
+
+    #[test]
+    fn spans_have_units() {
+        for (text, milliseconds) in [("90", 90_000), ("90s", 90_000), ("1500ms", 1500), ("5m", 300_000), ("2h", 7_200_000)] {
+            assert_eq!(parse_span(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for wrong in ["", "0", "s", "-1", "5 m", "1d", "99999999999999999999", "18446744073709551615h"] {
+            assert!(parse_span(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -5,17 +5,16 @@ use std::ops::Range;
 use crate::convert::directions::Life;
 use crate::convert::finder::{Finder, PREFIX_BYTES};
 use crate::convert::forms::forms;
-use crate::convert::hidden::{Hidden, Oracle};
 use crate::convert::lines::{After, Line, Lines, name_end};
 use crate::convert::masks::{Masks, is_blotted};
 use crate::convert::scanner::Take;
 use crate::convert::{ConvertError, Masked};
-use crate::model::{Body, Exchange, Headers};
+use crate::model::{Body, Exchange, HeaderName, Headers};
 use crate::session::Kind;
+use crate::session::secrets::{self, Secret};
 
 /// Learns the secrets of a capture.
 pub(super) struct Learner {
-    oracle: Oracle,
     /// The values, to be looked for everywhere.
     pub(super) finder: Finder,
     /// The places that names tell.
@@ -27,14 +26,14 @@ pub(super) struct Learner {
 
 impl Learner {
     pub(super) fn new() -> Self {
-        Self { oracle: Oracle::new(), finder: Finder::new(), masks: Masks::default(), exposed: None, failure: None }
+        Self { finder: Finder::new(), masks: Masks::default(), exposed: None, failure: None }
     }
 
     /// Learns the values of an exchange. Those inside TLS may stand in clear elsewhere.
     pub(super) fn learn(&mut self, exchange: &Exchange) {
         let clear = exchange.transport.is_clear();
         let target = exchange.request.target();
-        for hidden in self.oracle.in_target(target) {
+        for hidden in in_target(target) {
             self.learn_value(hidden.kind, target.get(hidden.range).unwrap_or_default(), clear);
         }
         self.learn_headers(&exchange.request.headers, clear);
@@ -60,14 +59,14 @@ impl Learner {
 
     fn learn_headers(&mut self, headers: &Headers, clear: bool) {
         for (name, value) in headers.iter() {
-            for hidden in self.oracle.in_header(name, value) {
+            for hidden in in_header(name, value) {
                 self.learn_value(hidden.kind, value.get(hidden.range).unwrap_or_default(), clear);
             }
         }
     }
 
     fn learn_body(&mut self, body: &[u8], clear: bool) {
-        for Hidden { range, kind } in self.oracle.in_body(body) {
+        for Secret { range, kind, .. } in in_body(body) {
             let value = body.get(range.clone()).unwrap_or_default();
             self.learn_value(kind, value, clear);
             if clear && value.len() < SHORT_BYTES && !is_blotted(value) {
@@ -161,15 +160,11 @@ impl Learner {
         let rest = text.get(start..).unwrap_or_default();
         let is_markup = rest.trim_ascii_start().starts_with(b"<");
         let hidden = if is_markup {
-            self.oracle
-                .in_body(rest)
-                .into_iter()
-                .map(|hidden| (shift(hidden.range, start), Masked::Secret(hidden.kind)))
-                .collect()
+            in_body(rest).into_iter().map(|hidden| (shift(hidden.range, start), Masked::Secret(hidden.kind))).collect()
         } else {
             let object = [b"{", rest].concat();
             let inside = |range: Range<usize>| range.start + start - 1..range.end + start - 1;
-            let hidden = self.oracle.in_body(&object).into_iter().filter(|hidden| hidden.range.start > 0);
+            let hidden = in_body(&object).into_iter().filter(|hidden| hidden.range.start > 0);
             hidden.map(|hidden| (inside(hidden.range), Masked::Secret(hidden.kind))).collect::<Vec<_>>()
         };
         if hidden.iter().any(|(range, _)| range.end >= text.len()) {
@@ -187,7 +182,7 @@ impl Learner {
             // The name may have begun before the hole.
             return vec![(start..end, Masked::TornLine)];
         }
-        let hidden = self.oracle.in_header(text.get(..name).unwrap_or_default(), trimmed);
+        let hidden = in_header(text.get(..name).unwrap_or_default(), trimmed);
         if hidden.iter().any(|hidden| hidden.range.end == trimmed.len()) {
             *after = After::Header;
         }
@@ -202,7 +197,7 @@ impl Learner {
             return vec![(0..text.len(), Masked::TornLine)];
         }
         let rest = rest.get(..version.unwrap_or(rest.len())).unwrap_or(rest);
-        let hidden = self.oracle.in_target(rest);
+        let hidden = in_target(rest);
         hidden.into_iter().map(|hidden| (shift(hidden.range, target), Masked::Secret(hidden.kind))).collect()
     }
 
@@ -223,6 +218,24 @@ impl Take for Learner {
     fn gap(&mut self, life: Life, lines: &mut Lines, before: u64) {
         lines.gap(before, &mut |line| self.line(life, line));
     }
+}
+
+fn in_target(target: &[u8]) -> Vec<Secret> {
+    let mut found = Vec::new();
+    secrets::in_target(target, &mut found);
+    found
+}
+
+fn in_header(name: &[u8], value: &[u8]) -> Vec<Secret> {
+    let mut found = Vec::new();
+    secrets::in_header(HeaderName::recognise(name), name, value, &mut found);
+    found
+}
+
+fn in_body(body: &[u8]) -> Vec<Secret> {
+    let mut found = Vec::new();
+    secrets::in_body(body, &mut found);
+    found
 }
 
 const fn shift(range: Range<usize>, by: usize) -> Range<usize> {

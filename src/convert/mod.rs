@@ -10,7 +10,6 @@ mod error;
 mod finder;
 mod forms;
 mod fragments;
-mod hidden;
 mod keys;
 mod learn;
 mod lines;

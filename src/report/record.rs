@@ -78,7 +78,7 @@ impl<W: Write> Sink for Recorder<W> {
     fn exchange(&mut self, record: &Judged<'_>) {
         self.exchanges += 1;
         self.calls += u64::from(record.call.is_some());
-        self.redactor.learn(record.exchange);
+        self.redactor.learn_secrets(record.secrets);
         self.write(|writer, redactor| writer.write_exchange(record.exchange, record.call, record.hop, record.trace, redactor));
     }
 

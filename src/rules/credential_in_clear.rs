@@ -1,102 +1,110 @@
-//! Secret access keys in bodies that anybody on the path could read.
+//! Credentials in messages that can be read on the network path.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
-use crate::hops::HopId;
-use crate::model::Exchange;
-use crate::rules::quote::counted;
-use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
-use crate::s3::{Call, Operation};
+use crate::model::Side;
+use crate::rules::disclosed::{HopRow, PerHop};
+use crate::rules::quote::{counted, list};
+use crate::rules::sight::Sight;
+use crate::rules::{Disclosure, Finding, Findings, Fix, View, Watch, rule};
+use crate::session::secrets::{Exposed, Exposure, Kind, cookies, is_credential};
 
 rule! {
     /// ## What it reports
-    /// A body in clear with a secret access key: the answer of a token service (`AssumeRole` and its kin), of a metadata
-    /// service, or any other message that is no object and names `SecretAccessKey`.
+    /// Plaintext messages with a secret that lets somebody act as the client: secret access keys in responses (`AssumeRole`,
+    /// `CreateSession`, the instance metadata service), passwords and tokens in requests (LDAP, web identity, SAML, OAuth,
+    /// `Bearer`, `Basic`, proxy credentials, user information in URLs, `X-Auth-Key` and `X-Auth-Token` of Swift, API keys), and
+    /// session cookies. Session tokens of AWS have a rule of their own, and so have signatures. The contents of objects are not read.
     ///
     /// ## Why it matters
-    /// Who reads it can sign any request until the credentials expire or are revoked.
+    /// Whoever reads it can act as the client until the credential expires or is revoked.
     ///
     /// ## Example
-    /// `POST /` with `Action=AssumeRoleWithWebIdentity` to the plain HTTP front of a proxy: the answer holds
-    /// `<SecretAccessKey>…</SecretAccessKey>` and `<SessionToken>…</SessionToken>`.
+    /// `POST /` with `Action=AssumeRoleWithWebIdentity` to the plain HTTP front of a proxy: the request holds the web identity
+    /// token, and the response `<SecretAccessKey>…</SecretAccessKey>` and `<SessionToken>…</SessionToken>`.
     ///
     /// ## What to do
-    /// Use TLS for the token service, and revoke what was shown.
+    /// Use TLS for the service that takes or returns credentials, and revoke what was shown.
     "credential-in-clear" Error since "0.1.0"
 }
 
-/// How many hops are told apart; a run has few.
-const HOPS_MAX: usize = 256;
-
-/// What names a secret access key: in XML and JSON answers, in the files of SDKs, and in MinIO's own formats.
-static NAMES: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| ["SecretAccessKey", "aws_secret_access_key", "\"secretKey\""].map(Finder::new));
-
 #[derive(Default)]
 pub(super) struct State {
-    hops: Vec<(HopId, Sights)>,
+    hops: PerHop<Counts>,
+}
+
+/// Exchanges by what they showed, and on which side.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    kinds: Vec<(Kind, Side, u64)>,
 }
 
 impl Watch for State {
-    fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
-        // Objects and lists are not searched: their contents are the users', and the search would cost on every call.
-        let may_tell = call.operation.is_sts() || call.operation == Operation::UNKNOWN;
-        if context.is_clear && may_tell {
-            self.search(call.exchange, context.hop, &context.view, findings);
+    fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
+        let mut seen: Vec<(Kind, Side)> = Vec::new();
+        for secret in disclosed.of(Exposure::Credential).filter(|secret| lets_act(secret)) {
+            if !seen.contains(&(secret.kind, secret.from)) {
+                seen.push((secret.kind, secret.from));
+            }
         }
-    }
-
-    fn handle_exchange(&mut self, exchange: &Exchange, hop: HopId, view: &View<'_>, findings: &mut Findings) {
-        if exchange.transport.is_clear() {
-            self.search(exchange, hop, view, findings);
+        let Some((_, side)) = seen.iter().find(|(_, side)| *side == Side::Server).or(seen.first()).copied() else { return };
+        let Some((row, is_first)) = self.hops.add_disclosed(disclosed, Sight::of_side(disclosed.exchange, side)) else {
+            return;
+        };
+        for (kind, side) in seen {
+            match row.value.kinds.iter_mut().find(|(have, at, _)| (*have, *at) == (kind, side)) {
+                Some((.., count)) => *count += 1,
+                None => row.value.kinds.push((kind, side, 1)),
+            }
+        }
+        if is_first {
+            findings.raise(render(row, &disclosed.view));
         }
     }
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        for (hop, sights) in &self.hops {
-            findings.report(render(*hop, sights, view));
+        for row in self.hops.iter() {
+            findings.report(render(row, view));
         }
     }
 }
 
-impl State {
-    fn search(&mut self, exchange: &Exchange, hop: HopId, view: &View<'_>, findings: &mut Findings) {
-        let names_key = |body: &[u8]| !body.is_empty() && NAMES.iter().any(|name| name.find(body).is_some());
-        let in_request = names_key(&exchange.request.body.kept);
-        let in_response = exchange.response().is_some_and(|response| names_key(&response.body.kept));
-        if !in_request && !in_response {
-            return;
-        }
-        let sight = if in_response { Sight::of_response(exchange) } else { Sight::of_request(exchange) };
-        let index = match self.hops.iter().position(|(have, _)| *have == hop) {
-            Some(index) => index,
-            None if self.hops.len() < HOPS_MAX => {
-                self.hops.push((hop, Sights::default()));
-                self.hops.len() - 1
-            }
-            None => return,
-        };
-        let Some((_, sights)) = self.hops.get_mut(index) else {
-            return;
-        };
-        sights.add(sight);
-        if sights.count == 1 {
-            findings.raise(render(hop, sights, view));
-        }
-    }
+/// Cookies that keep a client on one server, or hold a word, open nothing.
+fn lets_act(secret: &Exposed<'_>) -> bool {
+    let is_redacted = secret.value.starts_with(b"[redacted:");
+    secret.kind != Kind::Cookie || is_redacted || cookies(secret.value).any(|(name, value)| is_credential(name, value))
 }
 
-fn render(hop: HopId, sights: &Sights, view: &View<'_>) -> Finding {
+fn render(row: &HopRow<Counts>, view: &View<'_>) -> Finding {
+    let mut kinds = row.value.kinds.clone();
+    kinds.sort_unstable_by_key(|(kind, side, _)| (*kind, *side == Side::Server));
+    let words: Vec<String> = kinds
+        .iter()
+        .map(|(kind, side, count)| {
+            let messages = match side {
+                Side::Client => counted(*count, "request", "requests"),
+                Side::Server => counted(*count, "response", "responses"),
+            };
+            format!("{} in {messages}", name_of(*kind))
+        })
+        .collect();
     let message = format!(
-        "{} in clear on {} held a secret access key in a body.",
-        counted(sights.count, "exchange", "exchanges"),
-        view.hop_name(hop)
+        "{} in plaintext on {} held credentials: {}.",
+        counted(row.sights.count, "exchange", "exchanges"),
+        view.hop_name(row.hop),
+        list(&words)
     );
-    Finding::new(&RULE, Confidence::Certain, Some(hop), sights.count, message)
-        .shown_by(sights.evidence())
-        .fixed_by(Fix::untested("use TLS for the service that hands out credentials", ""))
+    let mut labels: Vec<&str> = kinds.iter().map(|(kind, ..)| kind.label()).collect();
+    labels.dedup();
+    row.finding(&RULE, message, view)
+        .about("kinds", labels.join(", "))
+        .fixed_by(Fix::untested("use TLS for the service that takes or returns credentials", ""))
         .fixed_by(Fix::untested("revoke the credentials that were shown", ""))
+}
+
+const fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::SecretKey => "a secret key",
+        Kind::Password => "a password",
+        Kind::Cookie => "a session cookie",
+        _ => "a bearer token",
+    }
 }

@@ -1,22 +1,22 @@
-//! KMS encryption contexts in messages that anybody on the path could read.
+//! KMS encryption contexts in messages that can be read on the network path.
 
-use crate::hops::ClientId;
-use crate::rules::aggregate::PerClient;
+use crate::model::Side;
+use crate::rules::disclosed::{HopRow, PerHop};
 use crate::rules::quote::counted;
 use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
-use crate::s3::Call;
+use crate::rules::{Disclosure, Finding, Findings, Fix, View, Watch, rule};
+use crate::session::secrets::Exposure;
 
 rule! {
     /// ## What it reports
-    /// Messages in clear with `x-amz-server-side-encryption-context`, in requests or in answers.
+    /// Plaintext messages with `x-amz-server-side-encryption-context`, in requests or in responses.
     ///
     /// ## Why it matters
     /// The context is JSON in base64: not encrypted, and often with names of tenants, projects or data classes. It is bound to
     /// the key use, so it belongs to what a decryption request must present.
     ///
     /// ## Example
-    /// A PUT with `aws:kms` and a context over an `http://` endpoint; the store repeats the context in the answer to every HEAD.
+    /// A PUT with `aws:kms` and a context over an `http://` endpoint; the store repeats the context in the response to every HEAD.
     ///
     /// ## What to do
     /// Use TLS on the hop, or keep names out of the context.
@@ -25,60 +25,47 @@ rule! {
 
 #[derive(Default)]
 pub(super) struct State {
-    clients: PerClient<Counts>,
+    hops: PerHop<Counts>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counts {
     requests: u64,
     responses: u64,
 }
 
 impl Watch for State {
-    fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
-        if !context.is_clear || !(context.request_encrypted || context.response_encrypted) {
+    fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
+        let from = |side| u64::from(disclosed.of(Exposure::EncryptionContext).any(|secret| secret.from == side));
+        let (requests, responses) = (from(Side::Client), from(Side::Server));
+        if requests + responses == 0 {
             return;
         }
-        let in_request = context.asked.context.is_some();
-        let in_response = context.told.context.is_some();
-        if !in_request && !in_response {
-            return;
-        }
-        let sight = if in_request { Sight::of_request(call.exchange) } else { Sight::of_response(call.exchange) };
-        let Some((row, is_first)) = self.clients.add(context.client, sight) else {
+        let side = if requests > 0 { Side::Client } else { Side::Server };
+        let Some((row, is_first)) = self.hops.add_disclosed(disclosed, Sight::of_side(disclosed.exchange, side)) else {
             return;
         };
-        row.value.requests += u64::from(in_request);
-        row.value.responses += u64::from(in_response);
-        if is_first && let Some(finding) = self.render(context.client, &context.view) {
-            findings.raise(finding);
+        row.value.requests += requests;
+        row.value.responses += responses;
+        if is_first {
+            findings.raise(render(row, &disclosed.view));
         }
     }
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        for (client, _) in self.clients.iter() {
-            if let Some(finding) = self.render(client, view) {
-                findings.report(finding);
-            }
+        for row in self.hops.iter() {
+            findings.report(render(row, view));
         }
     }
 }
 
-impl State {
-    fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
-        let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
-        let hop = view.clients.client(client)?.hop;
-        let message = format!(
-            "{} in clear on {} showed a KMS encryption context (in {} and {}).",
-            counted(row.sights.count, "call", "calls"),
-            view.hop_name(hop),
-            counted(row.value.requests, "request", "requests"),
-            counted(row.value.responses, "answer", "answers"),
-        );
-        let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
-            .about("client", view.client_text(client))
-            .shown_by(row.sights.evidence())
-            .fixed_by(Fix::tls_on_the_front());
-        Some(finding)
-    }
+fn render(row: &HopRow<Counts>, view: &View<'_>) -> Finding {
+    let message = format!(
+        "{} in plaintext on {} showed a KMS encryption context (in {} and {}).",
+        counted(row.sights.count, "exchange", "exchanges"),
+        view.hop_name(row.hop),
+        counted(row.value.requests, "request", "requests"),
+        counted(row.value.responses, "response", "responses"),
+    );
+    row.finding(&RULE, message, view).fixed_by(Fix::tls_on_the_front())
 }

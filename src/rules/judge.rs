@@ -3,7 +3,7 @@
 use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::verdict::verdict;
-use crate::rules::{Context, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
+use crate::rules::{Context, Disclosure, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
 /// Which findings are wanted. The verdict rests on all rules in any case.
@@ -41,6 +41,13 @@ impl Judge {
     pub fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>) {
         for watch in &mut self.watches {
             watch.handle_call(call, context, &mut self.findings);
+        }
+    }
+
+    /// Tells the rules of secrets on a plaintext hop.
+    pub fn handle_secrets(&mut self, disclosed: &Disclosure<'_>) {
+        for watch in &mut self.watches {
+            watch.handle_secrets(disclosed, &mut self.findings);
         }
     }
 

@@ -4,6 +4,7 @@
 mod aggregate;
 mod climb;
 mod completeness;
+mod disclosed;
 mod finding;
 mod gaps;
 mod interrupted;
@@ -26,7 +27,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::Rule;
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 

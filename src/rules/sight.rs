@@ -1,6 +1,6 @@
 //! Sights: where something was seen, kept as a few numbers until a finding needs them as evidence.
 
-use crate::model::{Exchange, ExchangeId, Frame, Timestamp};
+use crate::model::{Exchange, ExchangeId, Frame, Side, Timestamp};
 use crate::rules::Evidence;
 
 /// One exchange that shows something.
@@ -23,6 +23,14 @@ impl Sight {
     pub(super) fn of_response(exchange: &Exchange) -> Self {
         let first = exchange.response().and_then(|response| response.frames.first());
         Self { frames: [first, None], ..Self::of_request(exchange) }
+    }
+
+    /// One of the two sides shows it.
+    pub(super) fn of_side(exchange: &Exchange, side: Side) -> Self {
+        match side {
+            Side::Client => Self::of_request(exchange),
+            Side::Server => Self::of_response(exchange),
+        }
     }
 
     /// Request and response together show it.

@@ -1,11 +1,13 @@
 //! Other encryption parameters of requests that anybody on the path could read.
 
 use crate::hops::ClientId;
+use crate::model::HeaderName;
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list};
 use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Disclosure, Finding, Findings, Fix, View, Watch, rule};
 use crate::s3::{Call, EncryptionKind};
+use crate::session::secrets::{Exposed, Exposure};
 
 rule! {
     /// ## What it reports
@@ -39,6 +41,21 @@ struct Kinds {
 }
 
 impl Watch for State {
+    /// Digests of customer keys in other places than the headers that [`Watch::handle_call`] reads.
+    fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
+        let is_read_elsewhere = |secret: &&Exposed<'_>| !matches!(secret.field, None | Some(HeaderName::Other));
+        let other = disclosed.of(Exposure::KeyDigest).find(|secret| !is_read_elsewhere(secret));
+        let (Some(secret), Some(client)) = (other, disclosed.client) else { return };
+        if disclosed.call.is_some_and(|call| call.has_encryption_headers().0) {
+            return;
+        }
+        let Some((row, is_first)) = self.clients.add(client, Sight::of_side(disclosed.exchange, secret.from)) else { return };
+        row.value.key_md5 += 1;
+        if is_first && let Some(finding) = self.render(client, &disclosed.view) {
+            findings.raise(finding);
+        }
+    }
+
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
         if !context.is_clear || !context.request_encrypted {
             return;

@@ -9,6 +9,7 @@ use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
 use crate::s3::sigv4::{Check, Credential};
 use crate::s3::{Call, Encryption};
+use crate::session::secrets::{Exposed, Exposure};
 
 /// A rule at work. Events come in capture order; every state is bounded.
 pub trait Watch: Send {
@@ -17,6 +18,10 @@ pub trait Watch: Send {
 
     /// One exchange that is odd or no S3 call. It comes before [`Watch::handle_call`] of the same exchange.
     fn handle_exchange(&mut self, _exchange: &Exchange, _hop: HopId, _view: &View<'_>, _findings: &mut Findings) {}
+
+    /// An exchange on a plaintext hop that holds secrets, S3 or not. It comes before [`Watch::handle_call`] of the same exchange.
+    /// The signature in the `Authorization` of a signed call is not among them: every call has one.
+    fn handle_secrets(&mut self, _disclosed: &Disclosure<'_>, _findings: &mut Findings) {}
 
     /// A call was found to be the same as one on the next hop. [`Watch::handle_call`] came before for either: when a partner
     /// comes cannot be told, so that calls are judged without waiting for it.
@@ -55,6 +60,35 @@ pub struct Context<'a> {
     pub asked: &'a Encryption<'a>,
     /// What the response tells.
     pub told: &'a Encryption<'a>,
+}
+
+/// An exchange on a plaintext hop, with the secrets in it: those that redaction replaces.
+#[derive(Clone, Copy)]
+pub struct Disclosure<'a> {
+    /// What else is known.
+    pub view: View<'a>,
+    /// The hop it was seen on.
+    pub hop: HopId,
+    /// Who sent it, where it is a call of an S3 client.
+    pub client: Option<ClientId>,
+    /// The exchange.
+    pub exchange: &'a Exchange,
+    /// What it means in S3, where it does.
+    pub call: Option<&'a Call<'a>>,
+    /// Its secrets.
+    pub secrets: &'a [Exposed<'a>],
+}
+
+impl<'a> Disclosure<'a> {
+    /// The secrets of one sort.
+    pub fn of(&self, exposure: Exposure) -> impl Iterator<Item = &'a Exposed<'a>> {
+        self.secrets.iter().filter(move |secret| secret.kind.exposure() == exposure)
+    }
+
+    /// Whether the server's response is a success.
+    pub fn is_accepted(&self) -> bool {
+        self.exchange.status().is_some_and(|status| (200..300).contains(&status))
+    }
 }
 
 /// A call that was seen on two hops.

@@ -30,6 +30,7 @@ pub(crate) use encryption::NO_ENCRYPTION;
 pub use encryption::{Encryption, EncryptionKind, Place};
 pub use error::S3Error;
 pub use form::FormFields;
+pub(crate) use http_date::parse_basic as parse_date;
 pub use operation::{Level, Method, Operation, OperationRow, SseHeader};
 pub use operation_table::OPERATIONS;
 pub use payload::Payload;

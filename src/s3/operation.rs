@@ -160,6 +160,16 @@ impl Operation {
         }
     }
 
+    /// Whether the body of its request is (a part of) an object.
+    pub const fn writes_object(self) -> bool {
+        matches!(self, Self::PUT_OBJECT | Self::UPLOAD_PART | Self::PUT_OBJECT_EXTRACT)
+    }
+
+    /// Whether the body of its response is (a part of) an object, or of a result made of one.
+    pub fn reads_object(self) -> bool {
+        matches!(self, Self::GET_OBJECT | Self::GET_OBJECT_LAMBDA) || self.name() == "SelectObjectContent"
+    }
+
     /// Whether it is one of STS's.
     pub const fn is_sts(self) -> bool {
         self.0 >= Self::STS.0 && self.0 <= Self::GET_CALLER_IDENTITY.0

@@ -3,13 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use crate::session::places::{Kind, decode_percent};
+use crate::session::secrets::{Kind, Unescaped};
 
 /// Every form of `value` worth looking for. Some may be equal.
 pub(super) fn disguises(kind: Kind, value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     add_forms(value, &mut forms);
-    let plain = decode_percent(value);
+    let plain = Unescaped::new(value).bytes().to_vec();
     if plain != value {
         add_forms(&plain, &mut forms);
     }

@@ -6,13 +6,13 @@ mod json_text;
 pub mod jsonl;
 mod needles;
 pub mod pcapng;
-mod places;
 pub mod redact;
+pub mod secrets;
 pub mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wire;
 
-pub use places::Kind;
 pub use redact::{Redactor, Shown};
+pub use secrets::Kind;
 pub use source::Source;

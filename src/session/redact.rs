@@ -11,11 +11,10 @@ use std::collections::HashMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::model::{Exchange, HeaderName, Headers};
-use crate::s3::names_aws_scheme;
+use crate::model::{Exchange, HeaderName};
 use crate::session::disguises::disguises;
 use crate::session::needles::{NEEDLE_BYTES_MIN, Needles};
-use crate::session::places::{self, Kind, Place};
+use crate::session::secrets::{self, Exposed, Kind, Secret};
 
 /// Replaces secrets in texts. It has no `Debug`, since it remembers them.
 pub struct Redactor {
@@ -24,7 +23,6 @@ pub struct Redactor {
     learnt: HashMap<Box<[u8]>, u32>,
     marks: Vec<(Kind, String)>,
     needles: Needles,
-    places: Vec<Place>,
 }
 
 /// A value as it may be shown.
@@ -48,14 +46,7 @@ impl Redactor {
         for (to, from) in key.iter_mut().zip(salt) {
             *to = from;
         }
-        Self {
-            opened: false,
-            mac: Hmac::new(&key.into()),
-            learnt: HashMap::new(),
-            marks: Vec::new(),
-            needles: Needles::new(),
-            places: Vec::new(),
-        }
+        Self { opened: false, mac: Hmac::new(&key.into()), learnt: HashMap::new(), marks: Vec::new(), needles: Needles::new() }
     }
 
     /// A redactor that shows everything, for `--show-secrets`.
@@ -65,19 +56,19 @@ impl Redactor {
 
     /// Remembers the lasting secrets of an exchange, to recognise them elsewhere.
     pub fn learn(&mut self, exchange: &Exchange) {
+        let mut found = Vec::new();
+        secrets::in_exchange(exchange, [true, true], &mut found);
+        self.learn_secrets(&found);
+    }
+
+    /// Remembers those of these secrets that last.
+    pub fn learn_secrets(&mut self, secrets: &[Exposed<'_>]) {
         if self.opened {
             return;
         }
-        let mut places = std::mem::take(&mut self.places);
-        places::in_url(exchange.request.target(), &mut places);
-        self.learn_places(exchange.request.target(), &mut places);
-        self.learn_headers(&exchange.request.headers, &mut places);
-        self.learn_body(&exchange.request.body.kept, &mut places);
-        if let Some(response) = exchange.response() {
-            self.learn_headers(&response.headers, &mut places);
-            self.learn_body(&response.body.kept, &mut places);
+        for secret in secrets {
+            self.learn_value(secret.kind, secret.value);
         }
-        self.places = places;
     }
 
     /// A header value as it may be shown.
@@ -85,13 +76,13 @@ impl Redactor {
         if self.opened {
             return Shown::Text(Cow::Borrowed(value));
         }
-        if !places::may_hold_secret(known) {
+        if !secrets::may_hold_secret(known, value) {
             return Shown::Text(self.scrub(value));
         }
         let mut found = Vec::new();
-        places::in_header(known, name, value, &mut found);
+        secrets::in_header(known, name, value, &mut found);
         match found.as_slice() {
-            [Place { range, kind }] if range.start == 0 && range.end == value.len() => self.whole(*kind, value),
+            [Secret { range, kind, .. }] if range.start == 0 && range.end == value.len() => self.whole(*kind, value),
             _ => Shown::Text(self.censor(value, &found)),
         }
     }
@@ -101,13 +92,23 @@ impl Redactor {
         if known == HeaderName::Other { self.scrub(name) } else { Cow::Borrowed(name) }
     }
 
-    /// A request target, or another URL, as it may be shown.
+    /// A URL, or a part of one, as it may be shown.
+    pub fn url<'a>(&self, url: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.opened {
+            return Cow::Borrowed(url);
+        }
+        let mut found = Vec::new();
+        secrets::in_url(url, &mut found);
+        self.censor(url, &found)
+    }
+
+    /// A request target as it may be shown.
     pub fn target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
         if self.opened {
             return Cow::Borrowed(target);
         }
         let mut found = Vec::new();
-        places::in_url(target, &mut found);
+        secrets::in_target(target, &mut found);
         self.censor(target, &found)
     }
 
@@ -117,7 +118,7 @@ impl Redactor {
             return Cow::Borrowed(body);
         }
         let mut found = Vec::new();
-        places::in_body(body, &mut found);
+        secrets::in_body(body, &mut found);
         self.censor(body, &found)
     }
 
@@ -147,13 +148,13 @@ impl Redactor {
     }
 
     /// Replaces the named places, and in what is left the learnt values.
-    fn censor<'a>(&self, text: &'a [u8], places: &[Place]) -> Cow<'a, [u8]> {
+    fn censor<'a>(&self, text: &'a [u8], places: &[Secret]) -> Cow<'a, [u8]> {
         if places.is_empty() {
             return self.scrub(text);
         }
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
-        for Place { range, kind } in places {
+        for Secret { range, kind, .. } in places {
             self.scrub_into(text.get(at..range.start).unwrap_or_default(), &mut out);
             let value = text.get(range.clone()).unwrap_or_default();
             match parse_placeholder(value) {
@@ -190,35 +191,6 @@ impl Redactor {
         })
     }
 
-    fn learn_headers(&mut self, headers: &Headers, places: &mut Vec<Place>) {
-        // A signature is not learnt, and parsing it for every request would cost time.
-        let has_other_authorization = headers.get(HeaderName::Authorization).is_some_and(|value| !names_aws_scheme(value));
-        if !has_other_authorization && !headers.names().intersects(places::NAMES_WITH_LASTING_SECRETS) {
-            return;
-        }
-        for (known, name, value) in headers.known() {
-            if places::may_hold_secret(known) && (has_other_authorization || known != HeaderName::Authorization) {
-                places::in_header(known, name, value, places);
-                self.learn_places(value, places);
-            }
-        }
-    }
-
-    fn learn_body(&mut self, body: &[u8], places: &mut Vec<Place>) {
-        if !body.is_empty() && body.len() <= LEARN_BODY_BYTES_MAX && !places::is_listing(body) {
-            places::in_body(body, places);
-            self.learn_places(body, places);
-        }
-    }
-
-    fn learn_places(&mut self, text: &[u8], places: &mut Vec<Place>) {
-        for Place { range, kind } in places.drain(..) {
-            if let Some(value) = text.get(range) {
-                self.learn_value(kind, value);
-            }
-        }
-    }
-
     fn learn_value(&mut self, kind: Kind, value: &[u8]) {
         let worthwhile = kind.is_lasting() && value.len() >= NEEDLE_BYTES_MIN && value.len() <= SECRET_BYTES_MAX;
         if !worthwhile || self.marks.len() >= LEARNT_MAX || self.learnt.contains_key(value) || parse_placeholder(value).is_some()
@@ -235,12 +207,10 @@ impl Redactor {
     }
 }
 
-/// Whether a secret stands in a body at a place that is known to hold one.
+/// Whether a body holds a secret, by the name or form of it.
 pub fn has_secret_by_place(body: &[u8]) -> bool {
     let mut found = Vec::new();
-    if !places::is_listing(body) {
-        places::in_body(body, &mut found);
-    }
+    secrets::in_body(body, &mut found);
     !found.is_empty()
 }
 
@@ -263,8 +233,6 @@ const ID_BYTES: usize = 8;
 const LEARNT_MAX: usize = 512;
 /// Longer values are replaced by name only: their many forms would take too much memory.
 const SECRET_BYTES_MAX: usize = 8 << 10;
-/// Answers that hold credentials are far smaller; listings are larger and hold none.
-const LEARN_BODY_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,7 @@ const TARGETS: &[Target] = &[
     ("jsonl", checks::jsonl, &[]),
     ("redact", checks::redact, &[("corpora/seeds-sigv4", &["request.txt", ".req", ".authz"])]),
     ("client_log", checks::client_log, &[("captures", &[".log"])]),
+    ("executable", checks::executable, &[]),
     ("call", checks::call, &[("corpora/seeds-sigv4", &["request.txt", ".req", ".authz"])]),
     ("whole", checks::whole, CAPTURES),
 ];

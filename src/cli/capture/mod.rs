@@ -8,6 +8,8 @@ mod keylogs;
 mod list;
 #[cfg(feature = "live")]
 mod privilege;
+#[cfg(all(feature = "live", feature = "keys"))]
+mod program_keys;
 #[cfg(feature = "live")]
 mod recording;
 mod rotation;
@@ -29,7 +31,7 @@ use clap::Args;
 use crate::cli::Outcome;
 use crate::cli::analyze::Judging;
 use crate::cli::capture::rotation::{Criterion, parse_criterion};
-use crate::cli::values::{parse_rule, parse_size};
+use crate::cli::values::{parse_rule, parse_size, parse_span};
 
 /// The arguments of `capture`.
 #[derive(Args)]
@@ -83,6 +85,14 @@ pub(super) struct Arguments {
     /// Does not ask docker for the names of addresses
     #[arg(short = 'n', long)]
     no_names: bool,
+    /// Reads the TLS secrets of running programs: containers, process ids or paths of executables (needs root; see hopwire keys)
+    #[cfg(feature = "keys")]
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., value_delimiter = ',')]
+    keys_from: Vec<String>,
+    /// With --keys-from: the Java agent that is attached to JVMs
+    #[cfg(feature = "keys")]
+    #[arg(long, value_name = "FILE", requires = "keys_from")]
+    java_agent: Option<std::path::PathBuf>,
     #[command(flatten)]
     judging: Judging,
 }
@@ -103,47 +113,13 @@ pub(super) fn run(_arguments: Arguments) -> Outcome {
     ))
 }
 
-/// `90`, `90s`, `1500ms`, `5m`, `2h`.
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: expected seconds, or a number with ms, s, m or h");
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let span = number.checked_mul(milliseconds).filter(|span| (1..=SPAN_MS_MAX).contains(span)).ok_or_else(wrong)?;
-    Ok(Duration::from_millis(span))
-}
-
-/// Ten years.
-const SPAN_MS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
-
 const EXAMPLES: &str = "\
 Examples:
   hopwire capture --list
   hopwire capture --network spark-net -w run.pcapng
   hopwire capture --container sidekick --stop-on sse-c-key-in-clear --before 30 -w leak.pcapng
   hopwire capture -i eth0 -f 'tcp port 9000' -w run.pcapng -b filesize:100000 -b files:10
+  sudo hopwire capture --network spark-net --keys-from sidekick,aistor -w run.pcapng
   hopwire capture -i docker0 -w - -o report.html | wireshark -k -i -
 
 Capturing needs CAP_NET_RAW: sudo, or once: sudo setcap cap_net_raw+ep \"$(command -v hopwire)\"";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_have_units() {
-        for (text, milliseconds) in [("90", 90_000), ("90s", 90_000), ("1500ms", 1500), ("5m", 300_000), ("2h", 7_200_000)] {
-            assert_eq!(parse_span(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for wrong in ["", "0", "s", "-1", "5 m", "1d", "99999999999999999999", "18446744073709551615h"] {
-            assert!(parse_span(wrong).is_err(), "{wrong}");
-        }
-    }
-}

@@ -19,6 +19,8 @@ use crate::cli::analyze::Out;
 use crate::cli::capture::Arguments;
 use crate::cli::capture::keylogs::KeyLogs;
 use crate::cli::capture::privilege::{Needs, drop_others};
+#[cfg(feature = "keys")]
+use crate::cli::capture::program_keys::ProgramKeys;
 use crate::cli::capture::recording::{Recording, Target};
 use crate::cli::capture::rotation::Rotation;
 use crate::cli::capture::status::Status;
@@ -104,6 +106,8 @@ fn open(
     {
         live.rename_file(&recording.name());
     }
+    #[cfg(feature = "keys")]
+    let program_keys = arguments.program_keys(status)?;
     let needs = Needs { files: has_file, reopening: is_container };
     if let Err(error) = drop_others(needs) {
         status.tell(&format!("note: privileges that are not needed any more could not be dropped: {error}"));
@@ -121,7 +125,7 @@ fn open(
         status.tell(&format!("note: waiting for the key log {}: it is not there yet", missing.display()));
     }
     let embeds_secrets = !arguments.no_embed_secrets;
-    if recording.is_some() && embeds_secrets && !arguments.judging.keylog.is_empty() {
+    if recording.is_some() && embeds_secrets && arguments.has_keys() {
         status.tell(&format!("note: {name} will hold the TLS secrets too: who has it can read everything (--no-embed-secrets)"));
     }
     status.tell(&format!("capturing on {where_to}; Ctrl-C ends and reports"));
@@ -131,6 +135,8 @@ fn open(
         status: Arc::clone(status),
         where_to,
         keylogs,
+        #[cfg(feature = "keys")]
+        program_keys,
         embeds_secrets,
         names,
         follower,
@@ -153,6 +159,25 @@ impl Arguments {
             return Docker::connect().map(Some).map_err(|error| place_failure(error.into()));
         }
         Ok(if self.no_names || selection == Selection::default() { None } else { Docker::connect().ok() })
+    }
+
+    /// Starts to watch the programs whose secrets are wanted.
+    #[cfg(feature = "keys")]
+    fn program_keys(&self, status: &Arc<Status>) -> Result<Option<ProgramKeys>, Failure> {
+        if self.keys_from.is_empty() {
+            return Ok(None);
+        }
+        let watch = crate::cli::keys::start(&self.keys_from, self.java_agent.as_ref())?;
+        Ok(Some(ProgramKeys::start(watch, status)))
+    }
+
+    /// Whether secrets come from anywhere.
+    fn has_keys(&self) -> bool {
+        #[cfg(feature = "keys")]
+        let is_watching = !self.keys_from.is_empty();
+        #[cfg(not(feature = "keys"))]
+        let is_watching = false;
+        is_watching || !self.judging.keylog.is_empty()
     }
 
     fn live_options(&self) -> LiveOptions {
@@ -246,6 +271,10 @@ impl Tee {
     /// The exit code: what ended the capture counts more than what was found.
     fn conclude(mut self, arguments: &Arguments, summary: Summary, is_interrupted: &AtomicBool) -> Outcome {
         self.follower = None;
+        #[cfg(feature = "keys")]
+        {
+            self.program_keys = None;
+        }
         if let Some(error) = self.failure.take() {
             let recording = self.recording.as_ref();
             let kept = recording.map_or(0, Recording::packets);

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::capture::docker::NameFollower;
 use crate::capture::{Batch, CaptureError, LiveCapture, LiveState, PacketSource, SourceSummary};
 use crate::cli::capture::keylogs::KeyLogs;
+#[cfg(feature = "keys")]
+use crate::cli::capture::program_keys::ProgramKeys;
 use crate::cli::capture::recording::Recording;
 use crate::cli::capture::status::Status;
 use crate::cli::capture::window::Window;
@@ -21,6 +23,8 @@ pub(super) struct Tee {
     /// What is captured on, for messages.
     pub(super) where_to: String,
     pub(super) keylogs: KeyLogs,
+    #[cfg(feature = "keys")]
+    pub(super) program_keys: Option<ProgramKeys>,
     /// Whether secrets go into the file.
     pub(super) embeds_secrets: bool,
     pub(super) names: Vec<(IpAddr, String)>,
@@ -34,6 +38,15 @@ pub(super) struct Tee {
 }
 
 impl Tee {
+    /// What key logs and watched programs gave since the last call.
+    fn secrets(&mut self) -> Vec<Secret> {
+        #[cfg_attr(not(feature = "keys"), expect(unused_mut, reason = "only programs add to them"))]
+        let mut secrets = self.keylogs.poll();
+        #[cfg(feature = "keys")]
+        secrets.extend(self.program_keys.iter().flat_map(ProgramKeys::poll));
+        secrets
+    }
+
     fn record(&mut self, batch: &Batch, secrets: &[Secret]) -> io::Result<()> {
         let Some(recording) = self.recording.as_mut().filter(|_| self.failure.is_none()) else { return Ok(()) };
         recording.write_names(batch.names())?;
@@ -95,7 +108,7 @@ impl PacketSource for Tee {
         for (address, name) in &names {
             batch.push_name(*address, name);
         }
-        let secrets = self.keylogs.poll();
+        let secrets = self.secrets();
         for secret in &secrets {
             batch.push_secret(secret.clone());
         }

@@ -67,7 +67,7 @@ pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redact
 fn write_text(json: &mut JsonText, name: &'static str, value: Option<&[u8]>, redactor: &Redactor) {
     json.key(name);
     match value {
-        Some(value) => json.bytes(&redactor.scrub(value)),
+        Some(value) => json.bytes(&redactor.url(value)),
         None => json.null(),
     }
 }

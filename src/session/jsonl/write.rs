@@ -218,7 +218,7 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     json.bytes(&redactor.target(request.target()));
     json.key("host");
     match request.headers.get(HeaderName::Host) {
-        Some(host) => json.bytes(&redactor.scrub(host)),
+        Some(host) => json.shown(&redactor.header(HeaderName::Host, b"host", host)),
         None => json.null(),
     }
     json.key("version");

@@ -1,0 +1,3 @@
+module hopwire.test/handshakes
+
+go 1.16
