@@ -54,6 +54,7 @@ pub mod keys;
 pub mod model;
 mod open;
 pub mod pipeline;
+pub mod proxy;
 pub mod report;
 pub mod rules;
 pub mod s3;

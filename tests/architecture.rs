@@ -22,7 +22,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("convert", &["model", "capture", "decode", "session", "s3"]),
     ("compare", &["model", "s3", "session"]),
     ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    ("proxy", &["model", "decode", "session", "blobs"]),
+    // s3 for the names of operations: experiments are chosen by them.
+    ("proxy", &["model", "decode", "session", "blobs", "s3"]),
     ("replay", &["model", "decode", "session", "s3", "blobs"]),
     ("keys", &["model"]),
     ("lab", &["model", "s3", "session", "blobs", "proxy"]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::capture::ReadAt;
 use crate::capture::bytes::{copy_front, fill_at};
-use crate::model::{Frame, LinkType, Packet, ReadTail, Secret, Tail, Timestamp};
+use crate::model::{Endpoint, Frame, LinkType, Packet, ReadTail, Secret, Tail, Timestamp};
 
 /// Packets that were read together, with what else stood between them. Made once and filled again and again.
 pub struct Batch {
@@ -34,6 +34,7 @@ pub(super) struct Found {
     pub(super) left: Vec<Left>,
     pub(super) secrets: Vec<Secret>,
     pub(super) names: Vec<(IpAddr, String)>,
+    pub(super) hop_names: Vec<(Endpoint, String)>,
     pub(super) comments: Vec<(Frame, String)>,
     /// The file they are from.
     pub(super) file: u16,
@@ -149,6 +150,11 @@ impl Batch {
     /// Names of addresses that stood between the packets.
     pub fn names(&self) -> &[(IpAddr, String)] {
         &self.found.names
+    }
+
+    /// Names of hops by their servers that stood between the packets.
+    pub fn hop_names(&self) -> &[(Endpoint, String)] {
+        &self.found.hop_names
     }
 
     /// Comments on packets; those on a whole section have frame number 0.
@@ -280,6 +286,11 @@ impl Batch {
         self.found.name(address, name.as_bytes());
     }
 
+    /// Appends the name of the hop that leads to a server, where who fills the batch knows it.
+    pub fn push_hop_name(&mut self, server: Endpoint, name: &str) {
+        self.found.hop_names.push((server, name.to_owned()));
+    }
+
     /// How many bytes there is room for, before a batch that is filled by [`Batch::push`] is full.
     pub fn room(&self) -> usize {
         self.target_bytes.saturating_sub(self.used_bytes)
@@ -370,6 +381,7 @@ impl Found {
         self.left.clear();
         self.secrets.clear();
         self.names.clear();
+        self.hop_names.clear();
         self.comments.clear();
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Exit {
     Unreadable = 4,
     /// Capturing: privilege, interface, docker.
     Capture = 5,
+    /// Refused for safety; nothing was done.
+    Refused = 6,
     /// Interrupted; what was captured is kept and was reported.
     Interrupted = 130,
 }
@@ -58,6 +60,11 @@ impl Failure {
     /// Nothing can be captured, or no more.
     pub(super) fn capture(error: impl Into<anyhow::Error>, help: impl Display) -> Self {
         Self { exit: Exit::Capture, error: error.into(), help: help.to_string() }
+    }
+
+    /// Something unsafe that was refused.
+    pub(super) fn refused(error: impl Into<anyhow::Error>, help: impl Display) -> Self {
+        Self { exit: Exit::Refused, error: error.into(), help: help.to_string() }
     }
 
     /// A result that cannot be written. A reader that went away is no failure.

@@ -13,6 +13,7 @@ mod keys;
 mod output;
 mod packets;
 mod progress;
+mod proxy;
 mod rules;
 mod values;
 
@@ -27,6 +28,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
+        Command::Proxy(arguments) => proxy::run(*arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         #[cfg(feature = "keys")]
         Command::Keys(arguments) => keys::run(&arguments),
@@ -49,6 +51,8 @@ enum Command {
     Analyze(Box<analyze::Arguments>),
     /// The same while it happens: on a docker bridge, a container or any interface; -w keeps the packets
     Capture(Box<capture::Arguments>),
+    /// Stands in the path and forwards every byte as it came, with a CA you hold; records and judges what passes
+    Proxy(Box<proxy::Arguments>),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
     /// TLS secrets of running programs, as a key log: Go programs and JVMs, with nothing configured
@@ -66,6 +70,7 @@ Exit codes:
   3  could not judge: nothing S3-like decoded, no keys for the TLS connections, packets lost under --strict
   4  input unreadable, output not writable
   5  capture: privilege, interface, docker
+  6  refused for safety: a private key that others can read
   130  interrupted; what was captured is kept and was reported";
 
 /// What a subcommand gives back.

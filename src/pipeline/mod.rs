@@ -15,7 +15,7 @@ use crate::analysis::{Analysis, Counts, Sink, Summary};
 use crate::capture::{CaptureError, PacketSource, SourceSummary};
 use crate::decode::shards::{LastFlows, SHARDS, share_of};
 use crate::decode::{Dissector, Flows, Limits};
-use crate::model::{Event, Secret, Timestamp};
+use crate::model::{Endpoint, Event, Secret, Timestamp};
 use crate::pipeline::schedule::Schedule;
 
 /// How to run.
@@ -47,6 +47,9 @@ pub trait Receiver: Send {
 
     /// The name of an address that was found between the packets.
     fn name(&mut self, _address: IpAddr, _name: &str) {}
+
+    /// The name of the hop that leads to a server, which the source knows.
+    fn hop_name(&mut self, _server: Endpoint, _name: &str) {}
 
     /// Totals so far.
     fn counts(&mut self, _counts: &Counts) {}
@@ -125,6 +128,10 @@ impl Receiver for Analyst<'_> {
 
     fn name(&mut self, address: IpAddr, name: &str) {
         self.analysis.handle_name(address, name);
+    }
+
+    fn hop_name(&mut self, server: Endpoint, name: &str) {
+        self.analysis.handle_hop_name(server, name);
     }
 
     fn counts(&mut self, counts: &Counts) {

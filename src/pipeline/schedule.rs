@@ -131,6 +131,9 @@ impl<'a, 'j> Schedule<'a, 'j> {
         for (ip, name) in job.batch.names() {
             judge.receiver.name(*ip, name);
         }
+        for (server, name) in job.batch.hop_names() {
+            judge.receiver.hop_name(*server, name);
+        }
         judge.counts.packets += job.batch.len() as u64;
         judge.counts.packets_truncated += job.packets_truncated;
         judge.counts.packets_undecodable = job.packets_lost;

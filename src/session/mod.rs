@@ -9,6 +9,7 @@ pub mod pcapng;
 pub mod redact;
 pub mod secrets;
 pub mod source;
+pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod wire;

@@ -5,14 +5,14 @@ use std::io::{self, IoSlice, Write};
 
 /// Gathers blocks and hands them on in large writes. Each
 /// call must bring one whole block; a long one comes in three parts and is written from where it is.
-pub(super) struct BlockWriter {
+pub(in crate::cli) struct BlockWriter {
     out: Out,
     gathered: Vec<u8>,
     /// Bytes of whole blocks that are written.
     written: u64,
 }
 
-pub(super) enum Out {
+pub(in crate::cli) enum Out {
     /// A regular file, which can be cut back to its last whole block.
     File(File),
     /// A pipe or a device.
@@ -20,12 +20,12 @@ pub(super) enum Out {
 }
 
 impl BlockWriter {
-    pub(super) fn new(out: Out) -> Self {
+    pub(in crate::cli) fn new(out: Out) -> Self {
         Self { out, gathered: Vec::with_capacity(GATHERED_BYTES * 2), written: 0 }
     }
 
     /// Bytes so far, also those that are still gathered.
-    pub(super) const fn bytes(&self) -> u64 {
+    pub(in crate::cli) const fn bytes(&self) -> u64 {
         self.written + self.gathered.len() as u64
     }
 

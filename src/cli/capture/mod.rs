@@ -1,7 +1,6 @@
 //! `hopwire capture`: judges traffic while it runs, and keeps the packets where that is asked for.
 
-#[cfg(feature = "live")]
-mod blocks;
+pub(super) mod blocks;
 #[cfg(feature = "live")]
 mod keylogs;
 #[cfg(feature = "live")]
@@ -10,9 +9,8 @@ mod list;
 mod privilege;
 #[cfg(all(feature = "live", feature = "keys"))]
 mod program_keys;
-#[cfg(feature = "live")]
-mod recording;
-mod rotation;
+pub(super) mod recording;
+pub(super) mod rotation;
 #[cfg(feature = "live")]
 mod run;
 #[cfg(feature = "live")]

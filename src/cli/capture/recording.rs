@@ -16,7 +16,7 @@ use crate::session::annotate::annotate;
 use crate::session::pcapng::{InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 
 /// Where the packets go.
-pub(super) struct Recording {
+pub(in crate::cli) struct Recording {
     target: Target,
     rotation: Rotation,
     writer: Option<Writer<BlockWriter>>,
@@ -36,7 +36,7 @@ pub(super) struct Recording {
 
 /// What `-w` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(in crate::cli) enum Target {
     /// `-`
     Stdout,
     /// A file, or the pattern of a rotating set.
@@ -45,7 +45,7 @@ pub(super) enum Target {
 
 impl Recording {
     /// Opens the first file at once, so that a mistake in its name shows before the capture begins.
-    pub(super) fn open(target: Target, rotation: Rotation) -> io::Result<Self> {
+    pub(in crate::cli) fn open(target: Target, rotation: Rotation) -> io::Result<Self> {
         let now = Instant::now();
         let mut recording = Self {
             target,
@@ -66,7 +66,7 @@ impl Recording {
     }
 
     /// How the file that is being written is called.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::cli) fn name(&self) -> String {
         match self.files.last() {
             Some(Some(path)) => path.display().to_string(),
             _ => "-".to_owned(),
@@ -74,22 +74,22 @@ impl Recording {
     }
 
     /// Packets written, in all files.
-    pub(super) const fn packets(&self) -> u64 {
+    pub(in crate::cli) const fn packets(&self) -> u64 {
         self.packets
     }
 
     /// Bytes of the file that is being written.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::cli) fn bytes(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| writer.beneath().bytes())
     }
 
     /// The files that are there.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(in crate::cli) fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().flatten().map(PathBuf::as_path)
     }
 
     /// Writes names of addresses, and keeps them for the files to come.
-    pub(super) fn write_names(&mut self, names: &[(IpAddr, String)]) -> io::Result<()> {
+    pub(in crate::cli) fn write_names(&mut self, names: &[(IpAddr, String)]) -> io::Result<()> {
         if names.is_empty() {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Recording {
     }
 
     /// Writes a secret, and keeps it for the files to come.
-    pub(super) fn write_secret(&mut self, secret: &Secret) -> io::Result<()> {
+    pub(in crate::cli) fn write_secret(&mut self, secret: &Secret) -> io::Result<()> {
         self.secret_bytes += secret.expose().len();
         self.secrets.push_back(secret.clone());
         while self.secret_bytes > SECRET_BYTES_MAX {
@@ -118,10 +118,23 @@ impl Recording {
     }
 
     /// Writes packets, and their interfaces where they are new. `comments` are by frame number.
-    pub(super) fn write(&mut self, batch: &Batch, source: &SourceSummary) -> io::Result<()> {
+    pub(in crate::cli) fn write(&mut self, batch: &Batch, source: &SourceSummary) -> io::Result<()> {
+        self.write_commented(batch, source, &[])
+    }
+
+    /// Writes packets with comments, which are by index in the batch and in order.
+    pub(in crate::cli) fn write_commented(
+        &mut self,
+        batch: &Batch,
+        source: &SourceSummary,
+        comments: &[(usize, Box<str>)],
+    ) -> io::Result<()> {
         self.write_interfaces(source)?;
+        let mut comments = comments.iter().peekable();
         for (index, packet) in batch.packets().enumerate() {
-            self.write_packet(batch.interface(index), packet.at, packet.bytes, packet.original, &[])?;
+            let comment = comments.next_if(|(at, _)| *at == index).map(|(_, text)| &**text);
+            let list: Vec<&str> = comment.into_iter().collect();
+            self.write_packet(batch.interface(index), packet.at, packet.bytes, packet.original, &list)?;
         }
         let now = Instant::now();
         if now >= self.next_flush {
@@ -132,7 +145,7 @@ impl Recording {
     }
 
     /// Writes one packet of an interface that is known already.
-    pub(super) fn write_packet(
+    pub(in crate::cli) fn write_packet(
         &mut self,
         interface: usize,
         at: Timestamp,
@@ -148,7 +161,7 @@ impl Recording {
     }
 
     /// Describes the interfaces that are new.
-    pub(super) fn write_interfaces(&mut self, source: &SourceSummary) -> io::Result<()> {
+    pub(in crate::cli) fn write_interfaces(&mut self, source: &SourceSummary) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         for interface in source.interfaces.iter().skip(self.interfaces.len()) {
             let Some(link) = interface.link else { continue };
@@ -163,12 +176,12 @@ impl Recording {
     }
 
     /// Whether the next packets belong into another file.
-    pub(super) fn is_due(&self) -> bool {
+    pub(in crate::cli) fn is_due(&self) -> bool {
         self.packets_in_file > 0 && self.rotation.is_due(self.begun.elapsed(), self.bytes())
     }
 
     /// Ends the file and begins the next one; removes the oldest where only so many are kept.
-    pub(super) fn rotate(&mut self, source: &SourceSummary) -> io::Result<()> {
+    pub(in crate::cli) fn rotate(&mut self, source: &SourceSummary) -> io::Result<()> {
         self.end(source)?;
         self.open_file()?;
         let kept = self.files.iter().flatten().count();
@@ -188,7 +201,7 @@ impl Recording {
     }
 
     /// Writes what the interfaces counted, without ending.
-    pub(super) fn write_statistics(&mut self, source: &SourceSummary) -> io::Result<()> {
+    pub(in crate::cli) fn write_statistics(&mut self, source: &SourceSummary) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let at = source.last.unwrap_or(Timestamp::EPOCH);
         for (interface, id) in source.interfaces.iter().zip(&self.interfaces) {
@@ -203,12 +216,12 @@ impl Recording {
     }
 
     /// Hands on everything that is gathered.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(in crate::cli) fn flush(&mut self) -> io::Result<()> {
         self.writer.as_mut().map_or(Ok(()), Writer::flush)
     }
 
     /// Ends the file being written.
-    pub(super) fn end(&mut self, source: &SourceSummary) -> io::Result<()> {
+    pub(in crate::cli) fn end(&mut self, source: &SourceSummary) -> io::Result<()> {
         self.write_interfaces(source)?;
         self.write_statistics(source)?;
         self.flush()?;
@@ -218,7 +231,7 @@ impl Recording {
 
     /// Puts comments on frames of the files that are there, each by its index in the capture. Gives the files that were too
     /// large for it.
-    pub(super) fn annotate(&self, comments: &BTreeMap<u16, BTreeMap<u64, Vec<String>>>) -> io::Result<Vec<PathBuf>> {
+    pub(in crate::cli) fn annotate(&self, comments: &BTreeMap<u16, BTreeMap<u64, Vec<String>>>) -> io::Result<Vec<PathBuf>> {
         let mut too_large = Vec::new();
         for (index, comments) in comments {
             let Some(Some(path)) = self.files.get(usize::from(*index)) else { continue };

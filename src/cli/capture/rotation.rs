@@ -5,25 +5,25 @@ use std::time::Duration;
 
 /// The `-b` of dumpcap and tshark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rotation {
+pub(in crate::cli) struct Rotation {
     /// After this long.
-    pub(super) duration: Option<Duration>,
+    pub(in crate::cli) duration: Option<Duration>,
     /// After this many bytes.
-    pub(super) bytes: Option<u64>,
+    pub(in crate::cli) bytes: Option<u64>,
     /// How many files are kept.
-    pub(super) files_max: Option<usize>,
+    pub(in crate::cli) files_max: Option<usize>,
 }
 
 /// One `-b KEY:VALUE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Criterion {
+pub(in crate::cli) enum Criterion {
     Duration(Duration),
     Bytes(u64),
     Files(usize),
 }
 
 impl Rotation {
-    pub(super) fn new(criteria: &[Criterion]) -> Self {
+    pub(in crate::cli) fn new(criteria: &[Criterion]) -> Self {
         let mut rotation = Self::default();
         for criterion in criteria {
             match *criterion {
@@ -36,17 +36,17 @@ impl Rotation {
     }
 
     /// Whether there is more than one file.
-    pub(super) const fn is_on(&self) -> bool {
+    pub(in crate::cli) const fn is_on(&self) -> bool {
         self.duration.is_some() || self.bytes.is_some()
     }
 
-    pub(super) fn is_due(&self, age: Duration, bytes: u64) -> bool {
+    pub(in crate::cli) fn is_due(&self, age: Duration, bytes: u64) -> bool {
         self.duration.is_some_and(|max| age >= max) || self.bytes.is_some_and(|max| bytes >= max)
     }
 }
 
 /// `duration:SECONDS`, `filesize:KB` (units of 1000 bytes, as dumpcap has it), `files:N`.
-pub(super) fn parse_criterion(text: &str) -> Result<Criterion, String> {
+pub(in crate::cli) fn parse_criterion(text: &str) -> Result<Criterion, String> {
     let form = || "expected duration:SECONDS, filesize:KB or files:N".to_owned();
     let (key, value) = text.split_once(':').ok_or_else(form)?;
     let number =
@@ -60,7 +60,7 @@ pub(super) fn parse_criterion(text: &str) -> Result<Criterion, String> {
 }
 
 /// `run.pcapng` becomes `run_00001_20261123134530.pcapng`: number and UTC time, as dumpcap writes them.
-pub(super) fn name_of_file(pattern: &Path, number: usize, at: jiff::Timestamp) -> PathBuf {
+pub(in crate::cli) fn name_of_file(pattern: &Path, number: usize, at: jiff::Timestamp) -> PathBuf {
     let stem = pattern.file_stem().unwrap_or_default().to_string_lossy();
     let suffix = pattern.extension().map(|suffix| format!(".{}", suffix.to_string_lossy())).unwrap_or_default();
     let time: String = at.to_string().chars().filter(char::is_ascii_digit).take(14).collect();
