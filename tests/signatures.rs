@@ -1,7 +1,13 @@
 //! Signatures of the recorded runs: all verify with the lab's secret, and a changed byte is found in its component.
 //! Skipped where ../shared/captures is absent.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected shall fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected shall fail"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::File;
