@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Anomaly, Exchange, FlowClosed, Loss, LossReason, Protocol};
-use crate::rules::{Completeness, Gaps, ShutFlows, UndecodedFlows, Unseen};
+use crate::model::{Anomaly, Exchange, FlowClosed, Loss, LossReason, Protocol, SealedExchange};
+use crate::rules::{Completeness, Gaps, Regular, ShutFlows, UndecodedFlows, Unseen};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -16,6 +16,7 @@ pub(super) struct Flows {
     pub(super) losses: Vec<LossRow>,
     pub(super) tls: Vec<TlsRow>,
     pub(super) shut: Vec<ShutFlows>,
+    pub(super) regular: Vec<Regular>,
     pub(super) undecoded: Vec<UndecodedFlows>,
 }
 
@@ -31,6 +32,16 @@ impl Flows {
         total.unseen.raise(Unseen::FileBytes, counts.file_places_unread, counts.file_bytes_unread);
         total.unseen.raise(Unseen::Quic, counts.packets_quic, 0);
         total.unseen.raise(Unseen::EncryptedPackets, counts.packets_encrypted, 0);
+    }
+
+    /// Counts a request inside TLS that was not decrypted.
+    pub(super) fn observe_sealed(&mut self, sealed: &SealedExchange) {
+        let (client, bytes, at) = (sealed.endpoints.client.ip, *sealed.request.octets.end(), sealed.request.start);
+        if let Some(one) = self.regular.iter_mut().find(|one| one.client == client) {
+            one.add(bytes, at);
+        } else if self.regular.len() < Regular::CLIENTS_MAX {
+            self.regular.push(Regular::new(client, bytes, at));
+        }
     }
 
     pub(super) const fn handle_open(&mut self) {

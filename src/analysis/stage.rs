@@ -70,7 +70,8 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Sealed(sealed) => self.flows.observe_sealed(sealed),
+            Event::FlowOpened(_) | Event::Lost(_) => {}
         }
     }
 
@@ -162,6 +163,7 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            regular: &flows.regular,
             undecoded: &flows.undecoded,
             logs: &logs,
             credentials: signatures.credentials(),
@@ -188,6 +190,7 @@ impl Stage {
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
+        self.flows.completeness.health_checks += u64::from(call.as_ref().is_some_and(Call::is_health_check));
         let secrets = secrets_of(exchange, call.as_ref());
         let judged = call.as_ref().filter(|call| !call.is_health_check());
         let client = judged.map(|call| self.count_client(call, hop));
@@ -311,6 +314,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             logs: &self.logs,
             credentials: self.signatures.credentials(),
@@ -355,6 +359,7 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             logs: &self.logs,
             credentials: self.signatures.credentials(),

@@ -173,6 +173,16 @@ impl Topology {
         self.hops.get(id.0 as usize)
     }
 
+    /// What the servers of a hop name themselves in their responses, as a word: `sidekick`, `nginx`, `store` for MinIO.
+    pub fn software(&self, id: HopId) -> Option<&str> {
+        self.hop(id)?.servers.iter().filter_map(|server| self.evidence.get(server)).find_map(Evidence::software)
+    }
+
+    /// Whether the store at the end of a hop is MinIO, as far as responses name it, also through a proxy.
+    pub fn is_minio(&self, id: HopId) -> bool {
+        self.hop(id).is_some_and(|hop| hop.servers.iter().filter_map(|server| self.evidence.get(server)).any(Evidence::is_minio))
+    }
+
     /// The name of a hop.
     pub fn name(&self, id: HopId) -> &str {
         self.hop(id).map_or("", |hop| &hop.name)

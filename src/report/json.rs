@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
-use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
+use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Step, Verdict};
 use crate::session::source::Source;
 
 /// Writes the report as one object.
@@ -116,6 +116,7 @@ pub fn finding(report: &Report<'_>, finding: &Finding) -> impl Serialize + use<>
         hop: finding.hop.map(|id| report.hop(id).to_owned()),
         count: finding.count,
         message: report.clean(&finding.message),
+        cause: finding.cause.as_deref().map(|cause| report.clean(cause)),
         subject: finding.subject.iter().map(|(name, value)| (*name, report.clean(value))).collect(),
         chain: finding.chain.iter().map(|step| step_view(report, step)).collect(),
         evidence: evidence(report, &finding.evidence),
@@ -304,6 +305,7 @@ struct FindingView {
     hop: Option<String>,
     count: u64,
     message: String,
+    cause: Option<String>,
     subject: Pairs,
     chain: Vec<StepView>,
     evidence: Vec<EvidenceView>,
@@ -341,9 +343,25 @@ struct FixView {
 #[derive(Serialize)]
 struct VerdictView {
     outcome: &'static str,
-    confidence: &'static str,
+    confidence: Option<&'static str>,
     message: String,
     rule: Option<&'static str>,
+    failure: Option<FailureView>,
+    cause: Option<String>,
+    next_step: Option<String>,
+    left_out: Vec<LeftOutView>,
+}
+
+#[derive(Serialize)]
+struct FailureView {
+    rule: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct LeftOutView {
+    rule: &'static str,
+    count: u64,
 }
 
 /// Pairs as an object in their own order.
@@ -445,9 +463,16 @@ fn fix_view(report: &Report<'_>, fix: &Fix) -> FixView {
 fn verdict(report: &Report<'_>, verdict: &Verdict) -> VerdictView {
     VerdictView {
         outcome: verdict.outcome.label(),
-        confidence: verdict.confidence.label(),
+        confidence: verdict.confidence.map(Confidence::label),
         message: report.clean(&verdict.message),
         rule: verdict.rule,
+        failure: verdict
+            .failure
+            .as_ref()
+            .map(|failure| FailureView { rule: failure.rule, message: report.clean(&failure.message) }),
+        cause: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.cause)),
+        next_step: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.action)),
+        left_out: verdict.left_out.iter().map(|(rule, count)| LeftOutView { rule, count: *count }).collect(),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Completeness {
     pub tls_undecrypted: Vec<(&'static str, u64)>,
     /// Exchanges decoded.
     pub exchanges: u64,
+    /// Exchanges that are health checks or metrics scrapes.
+    pub health_checks: u64,
     /// Exchanges of which a message or a part is missing.
     pub exchanges_incomplete: u64,
     /// All that was not seen, or seen and not judged.

@@ -1,5 +1,6 @@
 //! What a rule hears, and what it may look up while it thinks.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
@@ -125,6 +126,8 @@ pub struct View<'a> {
     pub completeness: &'a Completeness,
     /// TLS flows that stayed shut.
     pub shut: &'a [ShutFlows],
+    /// What clients sent inside TLS that was not decrypted, by their address.
+    pub regular: &'a [Regular],
     /// Plaintext that was not decoded.
     pub undecoded: &'a [UndecodedFlows],
     /// The clients' own logs, by file.
@@ -148,6 +151,47 @@ pub struct ShutFlows {
     pub sealed_bytes: u64,
     /// Where the first of them began.
     pub first: Frame,
+}
+
+/// Requests of one client address inside TLS that was not decrypted: whether they look like health checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regular {
+    /// The address.
+    pub client: IpAddr,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that have another size than the first, or came sooner after the one before than health checks do.
+    pub irregular: u64,
+    /// Bytes of the first request.
+    pub request_bytes: u64,
+    /// When the last began.
+    pub last: Timestamp,
+}
+
+impl Regular {
+    /// How many addresses are told apart.
+    pub const CLIENTS_MAX: usize = 256;
+    /// Health checks come seconds apart; requests of a job come within milliseconds.
+    const GAP_MIN: Duration = Duration::from_secs(1);
+    /// The head of a health check is small.
+    const BYTES_MAX: u64 = 1024;
+
+    /// Starts with the first request of an address.
+    pub const fn new(client: IpAddr, bytes: u64, at: Timestamp) -> Self {
+        Self { client, requests: 1, irregular: 0, request_bytes: bytes, last: at }
+    }
+
+    /// Adds a request.
+    pub fn add(&mut self, bytes: u64, at: Timestamp) {
+        self.requests += 1;
+        self.irregular += u64::from(bytes != self.request_bytes || at.since(self.last) < Self::GAP_MIN);
+        self.last = self.last.max(at);
+    }
+
+    /// Whether all of them look like health checks: two at least, small, of one size, and seconds apart.
+    pub const fn is_regular(&self) -> bool {
+        self.requests >= 2 && self.irregular == 0 && self.request_bytes <= Self::BYTES_MAX
+    }
 }
 
 /// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.
