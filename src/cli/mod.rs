@@ -3,6 +3,7 @@
 mod analyze;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
+mod compare;
 mod convert;
 mod credentials;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
@@ -14,6 +15,7 @@ mod output;
 mod packets;
 mod progress;
 mod proxy;
+mod recorded;
 mod rules;
 mod values;
 
@@ -29,6 +31,7 @@ pub fn run() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Proxy(arguments) => proxy::run(*arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         #[cfg(feature = "keys")]
         Command::Keys(arguments) => keys::run(&arguments),
@@ -53,6 +56,8 @@ enum Command {
     Capture(Box<capture::Arguments>),
     /// Stands in the path and forwards every byte as it came, with a CA you hold; records and judges what passes
     Proxy(Box<proxy::Arguments>),
+    /// Two recordings of the same job: the first call that one lacks, every difference, and its cause
+    Compare(compare::Arguments),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
     /// TLS secrets of running programs, as a key log: Go programs and JVMs, with nothing configured

@@ -31,6 +31,7 @@ pub use copy_source::CopySource;
 pub(crate) use encryption::NO_ENCRYPTION;
 pub use encryption::{Encryption, EncryptionKind, Place};
 pub use error::S3Error;
+pub(crate) use error::texts_at;
 pub use form::FormFields;
 pub(crate) use http_date::parse_basic as parse_date;
 pub use operation::{Level, Method, Operation, OperationRow, SseHeader};
