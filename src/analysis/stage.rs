@@ -15,7 +15,7 @@ use crate::hops::{
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
 use crate::session::secrets::{Exposed, in_exchange};
 
 /// All that is known of a run so far.
@@ -165,6 +165,7 @@ impl Stage {
             shut: &flows.shut,
             regular: &flows.regular,
             undecoded: &flows.undecoded,
+            tls_failures: &flows.tls_failures,
             logs: &logs,
             credentials: signatures.credentials(),
             now,
@@ -223,8 +224,9 @@ impl Stage {
         Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
     }
 
+    /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
     fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
-        Call::read(exchange, &self.domains)
+        Call::read(exchange, &self.domains).filter(|_| !is_plaintext_to_tls(exchange))
     }
 
     /// Remembers a call for the exchanges that stay shut.
@@ -316,6 +318,7 @@ impl Stage {
             shut: &self.flows.shut,
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             credentials: self.signatures.credentials(),
             now: self.now,
@@ -331,7 +334,11 @@ impl Stage {
         if let Some(hop) = undecoded {
             self.flows.add_undecoded(closed, hop);
         }
-        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let failed = self.topology.count_failed_flow(closed);
+        if let Some(hop) = failed {
+            self.flows.add_failed(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
         let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
@@ -361,6 +368,7 @@ impl Stage {
             shut: &self.flows.shut,
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             credentials: self.signatures.credentials(),
             now: self.now,

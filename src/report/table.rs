@@ -139,10 +139,12 @@ fn connections(view: &Completeness) -> String {
     if view.tls_flows == 0 {
         return all;
     }
+    let failed: u64 = view.tls_failed.iter().map(|(_, count)| count).sum();
+    let failed = if failed > 0 { format!(", {} failed", number(failed)) } else { String::new() };
     let reasons: Vec<String> =
         view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
     let why = if reasons.is_empty() { String::new() } else { format!("; {}", reasons.join(", ")) };
-    format!("{all} ({} of {} TLS decrypted{why})", number(view.tls_flows_decrypted), number(view.tls_flows))
+    format!("{all} ({} of {} TLS decrypted{failed}{why})", number(view.tls_flows_decrypted), number(view.tls_flows))
 }
 
 /// An RFC 3339 time down to the second, as people read it.

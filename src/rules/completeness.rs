@@ -25,6 +25,8 @@ pub struct Completeness {
     pub tls_flows: u64,
     /// TLS connections that were opened wholly.
     pub tls_flows_decrypted: u64,
+    /// TLS connections that failed, by the alert or what else showed it. They count neither as decrypted nor as undecrypted.
+    pub tls_failed: Vec<(&'static str, u64)>,
     /// TLS connections that stayed or became shut, by reason.
     pub tls_undecrypted: Vec<(&'static str, u64)>,
     /// Exchanges decoded.

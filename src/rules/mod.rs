@@ -29,7 +29,7 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::{Role, Rule};
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, TlsFailures, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -62,6 +62,8 @@ rules! {
     object_bytes_in_clear
     clear_before_tls
     undecoded_in_clear
+    wrong_scheme
+    tls_handshake_failed
     no_response
     response_cut_short
     signature_mismatch

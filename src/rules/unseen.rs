@@ -242,6 +242,7 @@ mod tests {
             completeness: &completeness,
             shut: &[],
             undecoded: &[],
+            tls_failures: &[],
             regular: &[],
             logs: &[],
             credentials: &[],

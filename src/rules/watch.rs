@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
-use crate::model::{Exchange, Frame, LossReason, Timestamp};
+use crate::model::{Exchange, Frame, LossReason, Side, Timestamp, TlsFailureKind};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
@@ -130,6 +130,8 @@ pub struct View<'a> {
     pub regular: &'a [Regular],
     /// Plaintext that was not decoded.
     pub undecoded: &'a [UndecodedFlows],
+    /// TLS connections that failed.
+    pub tls_failures: &'a [TlsFailures],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The secrets that the user gave to verify signatures with.
@@ -206,6 +208,23 @@ pub struct UndecodedFlows {
     /// Bytes that were not decoded.
     pub bytes: u64,
     /// Where the first of them were.
+    pub first: Frame,
+}
+
+/// TLS connections of one hop that failed for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFailures {
+    /// The hop.
+    pub hop: HopId,
+    /// What was seen.
+    pub kind: TlsFailureKind,
+    /// The side that ended them.
+    pub from: Side,
+    /// Connections.
+    pub count: u64,
+    /// Requests that had been sent on them.
+    pub requests: u64,
+    /// Where the first of them failed.
     pub first: Frame,
 }
 

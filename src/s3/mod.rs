@@ -21,6 +21,7 @@ pub mod policy;
 mod query;
 mod resolve;
 pub mod sigv4;
+mod wrong_scheme;
 
 pub use address::{Address, Domains, Style};
 pub use audit::Audit;
@@ -40,3 +41,4 @@ pub use origin::Origin;
 pub use payload::Payload;
 pub use query::{Query, decode_percent, encode_path, encode_query};
 pub use resolve::resolve;
+pub use wrong_scheme::is_plaintext_to_tls;
