@@ -22,6 +22,11 @@ use hopwire::pipeline;
 use hopwire::s3::sigv4::{Check, Component, Credential, Hints, Mismatch, verify};
 use hopwire::s3::{Call, Domains, Scheme};
 
+#[path = "support/require.rs"]
+mod require;
+
+use require::{Need, skip};
+
 const CAPTURES: &str = "../shared/captures";
 
 #[derive(Default)]
@@ -65,7 +70,7 @@ impl hopwire::capture::ReadAt for Whole {
 /// The captures, or nothing with a message.
 fn captures() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(CAPTURES) else {
-        eprintln!("skipped: {CAPTURES} is not here");
+        skip(Need::Shared, CAPTURES);
         return Vec::new();
     };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path().to_str().unwrap().to_owned()).collect();

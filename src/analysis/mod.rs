@@ -9,7 +9,10 @@ mod signatures;
 mod stage;
 mod summary;
 mod tables;
+mod verifier;
 
+#[cfg(test)]
+mod body_stories;
 #[cfg(test)]
 mod ending_stories;
 #[cfg(test)]
@@ -27,6 +30,7 @@ use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
+pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow,
     SignatureCounts, Summary, TlsRow,
@@ -41,6 +45,7 @@ use crate::s3::sigv4::Credential;
 use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
+use verifier::Verifier;
 
 /// What the user knows beside the capture.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +114,7 @@ pub struct JudgedSealed<'x> {
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
     hold: Hold,
+    verifier: Verifier,
     correlator: Correlator,
     stage: Stage,
 }
@@ -116,7 +122,7 @@ pub struct Analysis {
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self { hold: Hold::new(), correlator: Correlator::default(), stage: Stage::new(options) }
+        Self { hold: Hold::new(), verifier: Verifier::default(), correlator: Correlator::default(), stage: Stage::new(options) }
     }
 
     /// A host name that the capture holds.
@@ -140,7 +146,10 @@ impl Analysis {
     }
 
     /// An event, in capture order.
-    pub fn handle_event(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if let Event::Exchange(exchange) = &mut event {
+            self.verifier.verify(exchange);
+        }
         let is_use = self.observe(&event);
         let at = time_of(&event);
         if let Some(event) = self.hold.take(event, is_use, at) {

@@ -11,7 +11,6 @@ use crate::s3::sigv4::Credential;
 #[derive(Clone)]
 pub(super) struct Profile {
     pub(super) credential: Credential,
-    #[allow(dead_code, reason = "the replay signs for it")]
     pub(super) region: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{Analysis, Sink};
+use crate::analysis::{Analysis, Sink, comparable_bytes};
 use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
 use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
@@ -29,7 +29,7 @@ impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        let retain = self.retain.unwrap_or(readable);
+        let retain = self.retain.unwrap_or(retained);
         let http1 = Config { observe: self.observe.clone(), retain, ..Config::default() };
         Limits { verify_records: self.verify_records, http1: Arc::new(http1), ..limits }
     }
@@ -40,12 +40,25 @@ const CHUNKS_VERIFIED_BYTES_MAX: u32 = 2 << 20;
 
 /// Keeps of the bodies of requests what it takes to verify their signatures, and of all others what people read.
 pub(super) fn signed_body(head: &MessageHead<'_>) -> Retain {
-    let MessageHead::Request(request) = head else { return readable(head) };
+    let MessageHead::Request(request) = head else { return retained(head) };
     match request.headers.get(HeaderName::XAmzContentSha256).map(Payload::recognise) {
         Some(Payload::StreamingSigned | Payload::StreamingSignedTrailer) => Retain::Prefix(CHUNKS_VERIFIED_BYTES_MAX),
         Some(Payload::SignedHash) => Retain::All,
         None if request.headers.has(HeaderName::Authorization) => Retain::All,
-        _ => readable(head),
+        _ => retained(head),
+    }
+}
+
+/// What people and rules read of a body, and bodies that can be compared with a checksum.
+fn retained(head: &MessageHead<'_>) -> Retain {
+    let compared = match head {
+        MessageHead::Request(request) => comparable_bytes(request, None),
+        MessageHead::Response { request, response } => comparable_bytes(request, Some(response)),
+    };
+    match readable(head) {
+        Retain::Prefix(bytes) => Retain::Prefix(bytes.max(compared)),
+        Retain::Skip if compared > 0 => Retain::Prefix(compared),
+        retain => retain,
     }
 }
 

@@ -6,7 +6,7 @@ mod pair;
 mod record;
 pub mod render;
 
-pub use pair::{Comparison, Difference, Example, Headline, Mapping, Noise, Options, Side, compare};
+pub use pair::{Comparison, Difference, Example, Headline, Mapping, Noise, Options, Side, compare, compare_pairs};
 pub use record::{CallRecord, Run};
 
 /// What kind of cause a difference has.

@@ -211,6 +211,36 @@ pub fn compare(before: &Run, after: &Run, options: &Options) -> Comparison {
     }
 }
 
+/// Compares calls that are known to be the same, as a replay knows them. `ignored` names what is not compared.
+pub fn compare_pairs(pairs: &[(CallRecord, CallRecord)], options: &Options, ignored: &[&str]) -> Comparison {
+    let Mapping { buckets, prefixes } = options.mapping.clone();
+    let mapped = buckets.iter().chain(&prefixes).filter(|(one, other)| one != other).cloned().collect();
+    let names = Names { buckets, prefixes, mapped };
+    let (before, after): (Vec<_>, Vec<_>) = pairs.iter().map(|(before, after)| (before, after)).unzip();
+    let transports = [transports(&before), transports(&after)];
+    let mut found = Found { options, differences: Vec::new(), noise: 0, paired: pairs.len(), is_same_transport: false };
+    for (one, other) in pairs {
+        let kept = |call: &CallRecord| {
+            let mut call = call.clone();
+            call.facts.retain(|(name, ..)| !ignored.contains(name));
+            call
+        };
+        found.compare_calls(&kept(one), &kept(other), &names);
+    }
+    let mut differences = found.differences;
+    differences.sort_by(|one, other| (one.class, &one.what, other.count).cmp(&(other.class, &other.what, one.count)));
+    Comparison {
+        calls_before: before.len(),
+        calls_after: after.len(),
+        paired: found.paired,
+        mapped: names.mapped,
+        transports,
+        headline: None,
+        differences,
+        noise: found.noise,
+    }
+}
+
 fn transports(calls: &[&CallRecord]) -> Vec<&'static str> {
     let mut all: Vec<_> = calls.iter().map(|call| call.transport).collect();
     all.sort_unstable();
@@ -499,6 +529,13 @@ impl Names {
         text
     }
 
+    /// The path of a `Location`, without host.
+    fn location(&self, value: &str, side: Side) -> String {
+        let path = value.split_once("://").map_or(value, |(_, rest)| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"));
+        let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        format!("/{}/{}", self.bucket(bucket, side), self.path(key, side))
+    }
+
     fn bucket<'n>(&'n self, name: &'n str, side: Side) -> &'n str {
         let mapped = self.buckets.iter().find(|(one, _)| side == Side::Before && one == name);
         mapped.map_or(name, |(_, other)| other)
@@ -522,6 +559,7 @@ impl Names {
         let (_, _, value) = call.facts.iter().find(|(name, ..)| *name == wanted)?;
         Some(match wanted {
             "listing" => value.lines().map(|name| self.path(name, side)).collect::<Vec<_>>().join("\n"),
+            "location" => self.location(value, side),
             _ => value.clone(),
         })
     }
