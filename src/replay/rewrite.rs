@@ -520,3 +520,165 @@ fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
     let to = text.get(from..)?.find(end)? + from;
     text.get(from..to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Endpoints, Exchange, ExchangeId, Outcome, Transport, Version};
+    use crate::s3::Domains;
+
+    fn exchange(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Exchange {
+        let mut request = Request::from_parts(method.as_bytes(), target.as_bytes(), Version::Http11);
+        request.headers.append(b"Host", b"old:8091");
+        request.headers.append(b"x-amz-date", b"20261123T131505Z");
+        for (name, value) in headers {
+            request.headers.append(name.as_bytes(), value.as_bytes());
+        }
+        request.body.kept = body.as_bytes().to_vec();
+        request.body.length = body.len() as u64;
+        request.body.complete = true;
+        Exchange {
+            id: ExchangeId::default(),
+            endpoints: Endpoints { client: Endpoint::UNKNOWN, server: Endpoint::UNKNOWN },
+            transport: Transport::Clear,
+            request,
+            interim: Vec::new(),
+            outcome: Outcome::Unanswered,
+            ending: None,
+            anomalies: Vec::new(),
+        }
+    }
+
+    fn target(is_tls: bool, style: AddressStyle) -> Target {
+        Target { is_tls, authority: "new:9000".to_owned(), style }
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            buckets: vec![("old-bucket".to_owned(), "new-bucket".to_owned())],
+            prefixes: vec![("a12/".to_owned(), "b/".to_owned())],
+            ..Rules::default()
+        }
+    }
+
+    fn outgoing(exchange: &Exchange, style: AddressStyle, rules: &Rules, ids: &Ids) -> Result<Outgoing, Held> {
+        let call = Call::read(exchange, &Domains::default()).unwrap();
+        let content = Content::Bytes(&exchange.request.body.kept);
+        rewrite(&call, &target(true, style), rules, ids, content)
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn address_copy_source_and_conditions_follow_the_maps_and_the_ids_of_the_replay() {
+        let sent = exchange(
+            "PUT",
+            "/old-bucket/a12/new%20key?versionId=v1",
+            &[
+                ("x-amz-copy-source", "old-bucket/a12/old%2Bkey?versionId=v1"),
+                ("x-amz-copy-source-if-match", "\"e1\""),
+                ("Authorization", "AWS4-HMAC-SHA256 Credential=a"),
+                ("x-amz-security-token", "secret"),
+                ("X-Forwarded-For", "10.0.0.1"),
+                ("Expect", "100-continue"),
+                ("x-amz-meta-a", "b"),
+            ],
+            "",
+        );
+        let mut ids = Ids::default();
+        ids.add(IdKind::Version, b"v1".to_vec(), b"w/1".to_vec());
+        ids.add(IdKind::Etag, b"old-bucket\0a12/old+key\0e1".to_vec(), b"f2".to_vec());
+        let one = outgoing(&sent, AddressStyle::Path, &rules(), &ids).unwrap();
+        assert_eq!((text(&one.path), text(&one.query)), ("/new-bucket/b/new%20key", "versionId=w%2F1"));
+        let fields: Vec<(String, String)> =
+            one.headers.iter().map(|(name, value)| (text(name).to_owned(), text(value).to_owned())).collect();
+        let expected = [
+            ("Host", "new:9000"),
+            ("x-amz-copy-source", "/new-bucket/b/old%2Bkey?versionId=w%2F1"),
+            ("x-amz-copy-source-if-match", "\"f2\""),
+            ("x-amz-meta-a", "b"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let other = outgoing(&sent, AddressStyle::VirtualHost, &rules(), &ids).unwrap();
+        assert_eq!((text(&other.path), other.headers.find("host")), ("/b/new%20key", Some(&b"new-bucket.new:9000"[..])));
+    }
+
+    #[test]
+    fn presigned_requests_lose_their_signature_and_uploads_need_their_id() {
+        let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Signature=ff&X-Amz-Date=1&X-Amz-Expires=9&X-Amz-SignedHeaders=host&X-Amz-Security-Token=t&uploads";
+        let sent = exchange("POST", &format!("/b/k?{query}"), &[], "");
+        assert_eq!(text(&outgoing(&sent, AddressStyle::Path, &rules(), &Ids::default()).unwrap().query), "uploads");
+        let part = exchange("PUT", "/b/k?partNumber=1&uploadId=old", &[], "data");
+        assert_eq!(outgoing(&part, AddressStyle::Path, &rules(), &Ids::default()).unwrap_err(), Held::IdMissing("upload id"));
+        let mut ids = Ids::default();
+        ids.add(IdKind::Upload, b"old".to_vec(), b"new".to_vec());
+        assert_eq!(text(&outgoing(&part, AddressStyle::Path, &rules(), &ids).unwrap().query), "partNumber=1&uploadId=new");
+    }
+
+    #[test]
+    fn completing_an_upload_names_the_etags_of_the_replay() {
+        let xml = "<CompleteMultipartUpload><Part><ETag>\"p1\"</ETag><PartNumber>1</PartNumber></Part><Part><PartNumber>2</PartNumber><ETag>&quot;p2&quot;</ETag></Part></CompleteMultipartUpload>";
+        let sent = exchange("POST", "/b/k?uploadId=u", &[("Content-MD5", "x")], xml);
+        let mut ids = Ids::default();
+        ids.add(IdKind::Upload, b"u".to_vec(), b"v".to_vec());
+        ids.add(IdKind::PartEtag, b"u\x001".to_vec(), b"q1".to_vec());
+        ids.add(IdKind::PartEtag, b"u\x002".to_vec(), b"q2".to_vec());
+        let one = outgoing(&sent, AddressStyle::Path, &rules(), &ids).unwrap();
+        let OutgoingBody::Bytes(body) = &one.body else { panic!("{:?}", one.body) };
+        assert!(text(body).contains("<ETag>&quot;q1&quot;</ETag><PartNumber>1</PartNumber>"), "{}", text(body));
+        assert!(text(body).contains("<PartNumber>2</PartNumber><ETag>&quot;q2&quot;</ETag>"), "{}", text(body));
+        assert!(one.headers.find("content-md5").is_none());
+    }
+
+    #[test]
+    fn customer_keys_do_not_leave_over_http_and_redacted_values_do_not_leave_at_all() {
+        let name = "x-amz-server-side-encryption-customer-key";
+        let sent = exchange("GET", "/b/k", &[(name, "MDEy"), ("x-amz-server-side-encryption-customer-algorithm", "AES256")], "");
+        let call = Call::read(&sent, &Domains::default()).unwrap();
+        let plain = target(false, AddressStyle::Path);
+        let send = |rules: &Rules| rewrite(&call, &plain, rules, &Ids::default(), Content::Missing);
+        assert_eq!(send(&rules()).unwrap_err(), Held::CustomerKeyOverHttp);
+        assert!(send(&Rules { allows_keys_over_http: true, ..rules() }).is_ok());
+        let dropped = send(&Rules { sse: SseMode::Drop, ..rules() }).unwrap();
+        assert!(dropped.headers.find(name).is_none());
+        let redacted = exchange("GET", "/b/k", &[(name, "[redacted:sse-c-key:0123456789abcdef]")], "");
+        assert!(matches!(outgoing(&redacted, AddressStyle::Path, &rules(), &Ids::default()), Err(Held::Redacted(_))));
+        let given = Rules { customer_key: Some((b"S0VZ".to_vec(), b"TUQ1".to_vec())), ..rules() };
+        let one = outgoing(&redacted, AddressStyle::Path, &given, &Ids::default()).unwrap();
+        assert_eq!(one.headers.find(name), Some(&b"S0VZ"[..]));
+    }
+
+    #[test]
+    fn the_encryption_that_is_asked_for_replaces_what_was_recorded() {
+        let sent = exchange(
+            "PUT",
+            "/b/k",
+            &[("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "k")],
+            "d",
+        );
+        let with = |sse| outgoing(&sent, AddressStyle::Path, &Rules { sse, ..rules() }, &Ids::default()).unwrap().headers;
+        let name = "x-amz-server-side-encryption";
+        assert_eq!(with(SseMode::Keep).find(name), Some(&b"aws:kms"[..]));
+        assert_eq!(with(SseMode::Drop).find(name), None);
+        assert_eq!(with(SseMode::S3).find(name), Some(&b"AES256"[..]));
+        let kms = with(SseMode::Kms("other".to_owned()));
+        assert_eq!(kms.find("x-amz-server-side-encryption-aws-kms-key-id"), Some(&b"other"[..]));
+    }
+
+    #[test]
+    fn chunked_bodies_are_sent_as_the_object_they_carry() {
+        let signature = "0".repeat(64);
+        let body = format!("5;chunk-signature={signature}\r\nhello\r\n0;chunk-signature={signature}\r\n\r\n");
+        let fields = [
+            ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+            ("content-encoding", "aws-chunked,gzip"),
+            ("x-amz-decoded-content-length", "5"),
+        ];
+        let one = outgoing(&exchange("PUT", "/b/k", &fields, &body), AddressStyle::Path, &rules(), &Ids::default()).unwrap();
+        assert_eq!(one.body, OutgoingBody::Bytes(b"hello".to_vec()));
+        assert_eq!(one.headers.find("content-encoding"), Some(&b"gzip"[..]));
+        assert!(one.headers.find("x-amz-decoded-content-length").is_none());
+    }
+}
