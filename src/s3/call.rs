@@ -356,6 +356,7 @@ mod tests {
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
             ending: None,
+            tunnel: None,
             anomalies: Vec::new(),
         }
     }
