@@ -7,6 +7,7 @@ use clap::Args;
 use crate::analysis::{Analysis, Judged, Options, Sink};
 use crate::cli::failure::Failure;
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
+use crate::cli::interrupt::Stop;
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::decode::http1::{MessageHead, Observe, Retain};
 use crate::model::{Endpoints, Loss, Secret};
@@ -57,8 +58,8 @@ pub(super) fn read_nearest<T: Send, F: FnMut(&Call<'_>, &str) -> Option<T> + Sen
     }
     let analysis = Analysis::new(Options { domains: reading.domain.clone(), ..Options::default() });
     let mut sink = Collected { items: Vec::new(), make };
-    let ran = match inputs::open(files)? {
-        Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink)?,
+    let ran = match inputs::open(files, &Stop::default())? {
+        Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink, &mut |_| Ok(true))?,
         Inputs::Packets(packets) => {
             let retain: Option<fn(&MessageHead<'_>) -> Retain> = Some(|_| Retain::All);
             let resources = Resources { threads: None, memory_bytes_max: None, verify_records: true, retain, observe };

@@ -136,6 +136,7 @@ mod tests {
             id: ExchangeId::default(),
             endpoints: Endpoints { client: Endpoint::UNKNOWN, server: Endpoint::UNKNOWN },
             transport: Transport::Clear,
+            tunnel: None,
             request,
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
