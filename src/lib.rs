@@ -47,6 +47,7 @@ pub mod capture;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod compare;
 pub mod convert;
 pub mod decode;
 pub mod hops;
@@ -58,6 +59,8 @@ mod open;
 pub mod pipeline;
 #[cfg(feature = "net")]
 pub mod proxy;
+#[cfg(feature = "net")]
+pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod s3;
