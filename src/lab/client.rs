@@ -155,7 +155,12 @@ impl Client {
 
     /// The bytes of a request, signed; or the refusal of the SDK.
     fn request(&mut self, wish: &Wish<'_>) -> Result<Vec<u8>, ClientError> {
-        let path = format!("/{}{}{}", self.bucket, if wish.key.is_empty() { "" } else { "/" }, String::from_utf8_lossy(&encode_path(wish.key.as_bytes())));
+        let path = format!(
+            "/{}{}{}",
+            self.bucket,
+            if wish.key.is_empty() { "" } else { "/" },
+            String::from_utf8_lossy(&encode_path(wish.key.as_bytes()))
+        );
         let mut headers = Headers::over(Vec::new(), 16);
         headers.append(b"Host", self.server.address.to_string().as_bytes());
         for (name, value) in self.program.headers(wish.headers.iter().any(|(name, _)| *name == "x-amz-copy-source")) {

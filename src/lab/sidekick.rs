@@ -156,7 +156,8 @@ fn canonical(name: &[u8]) -> String {
 /// Where the stand-in listens and connects from.
 pub const SIDEKICK_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-const DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>BackendDown</Code><Message>remote server down</Message></Error>";
+const DOWN: &str =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>BackendDown</Code><Message>remote server down</Message></Error>";
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +165,9 @@ mod tests {
 
     #[test]
     fn names_are_written_as_go_writes_them() {
-        for (name, written) in [("amz-sdk-invocation-id", "Amz-Sdk-Invocation-Id"), ("ETag", "Etag"), ("x-amz-date", "X-Amz-Date")] {
+        for (name, written) in
+            [("amz-sdk-invocation-id", "Amz-Sdk-Invocation-Id"), ("ETag", "Etag"), ("x-amz-date", "X-Amz-Date")]
+        {
             assert_eq!(canonical(name.as_bytes()), written);
         }
     }

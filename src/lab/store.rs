@@ -100,6 +100,7 @@ impl Service for Store {
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
             ending: None,
+            tunnel: None,
             anomalies: Vec::new(),
         };
         body.clone_into(&mut exchange.request.body.kept);
@@ -128,7 +129,8 @@ fn endpoint(address: SocketAddr) -> Endpoint {
 pub const STORE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 /// MinIO: `cmd/api-errors.go`, ErrInsecureSSECustomerRequest.
-const INSECURE: &str = "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.";
+const INSECURE: &str =
+    "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.";
 /// MinIO: `cmd/api-errors.go`, ErrSignatureDoesNotMatch.
 const MISMATCH: &str =
     "The request signature we calculated does not match the signature you provided. Check your key and signing method.";

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 
+use crate::capture::write::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use crate::lab::{
     CLIENT_ADDRESS, Certificates, Client, Job, Outcome, Program, Running as Server, SIDEKICK_ADDRESS, STORE_ADDRESS, ServerSide,
     Sidekick, Store,
 };
 use crate::proxy::{Entry, Identity, Reel, Route, Running, Settings, Tape, Upstream, start};
-use crate::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use crate::session::tcp::RAW_IP;
 
 /// How a client reaches the store.
@@ -81,6 +81,13 @@ impl World {
         &self.store
     }
 
+    /// The stand-in's HTTPS front, before the store itself: where a replay is sent.
+    pub(super) fn https_front(&self) -> SocketAddr {
+        self.sidekick.connect_to(self.front.address());
+        let [_, https] = &self.fronts;
+        https.address()
+    }
+
     /// Runs a job and writes what passed on every hop to a file.
     pub(super) fn run(&self, part: &Part, table: &str, file: &Path) -> anyhow::Result<Ran> {
         let Part { program, through, customer_key } = *part;
@@ -114,7 +121,8 @@ impl World {
     fn proxies(&self, through: Through, tape: &Arc<Tape>) -> anyhow::Result<Running> {
         let [http, https] = &self.fronts;
         let store = format!("https://{}", self.front.address());
-        let route = |name, listen: String, target: String| Route::of(name, &listen, &target).map_err(|text| anyhow::anyhow!(text));
+        let route =
+            |name, listen: String, target: String| Route::of(name, &listen, &target).map_err(|text| anyhow::anyhow!(text));
         let to_store = route(STORE_HOP, format!("https://{STORE_ADDRESS}:0"), store.clone());
         let routes = match through {
             Through::Direct => vec![route(CLIENT_HOP, format!("https://{STORE_ADDRESS}:0"), store)?],

@@ -47,7 +47,8 @@ impl Protection {
             value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned())
         };
         if encryption.has_customer() {
-            return customer_key_md5(encryption.customer_key.as_deref(), encryption.customer_key_md5.as_deref()).map(Self::Customer);
+            return customer_key_md5(encryption.customer_key.as_deref(), encryption.customer_key_md5.as_deref())
+                .map(Self::Customer);
         }
         match encryption.algorithm.as_deref() {
             Some(b"AES256") => Ok(Self::Managed),
@@ -85,7 +86,12 @@ impl Protection {
     }
 
     /// Whether a reader has given what is needed. `Err` is code and text of a refusal.
-    pub(super) fn check_reader(&self, algorithm: bool, key: Option<&[u8]>, md5: Option<&[u8]>) -> Result<(), (&'static str, &'static str)> {
+    pub(super) fn check_reader(
+        &self,
+        algorithm: bool,
+        key: Option<&[u8]>,
+        md5: Option<&[u8]>,
+    ) -> Result<(), (&'static str, &'static str)> {
         match self {
             Self::Customer(_) if !algorithm => Err(("InvalidRequest", NEEDS_KEY)),
             Self::Customer(known) => match customer_key_md5(key, md5) {

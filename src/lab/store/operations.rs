@@ -42,7 +42,12 @@ impl Store {
                 self.lock().uploads.remove(&parameter(call, "uploadId"));
                 Reply::new(204)
             }
-            _ => tables::error(501, "NotImplemented", "A header you provided implies functionality that is not implemented", resource),
+            _ => tables::error(
+                501,
+                "NotImplemented",
+                "A header you provided implies functionality that is not implemented",
+                resource,
+            ),
         }
     }
 
@@ -52,12 +57,8 @@ impl Store {
             Err(refusal) => return place.error(400, "InvalidArgument", refusal),
         };
         let content = object_bytes(call, body);
-        let object = Object {
-            etag: protection.etag(&content),
-            content_type: content_type(call),
-            content: Arc::from(content),
-            protection,
-        };
+        let object =
+            Object { etag: protection.etag(&content), content_type: content_type(call), content: Arc::from(content), protection };
         let mut state = self.lock();
         let objects = state.buckets.entry(place.bucket.to_owned()).or_default();
         if call.exchange.request.headers.find("if-none-match") == Some(b"*") && objects.contains_key(place.key) {
@@ -105,7 +106,9 @@ impl Store {
     fn copy(&self, call: &Call<'_>, place: &Place<'_>) -> Reply {
         let headers = &call.exchange.request.headers;
         let source = headers.find("x-amz-copy-source").and_then(CopySource::parse);
-        let Some(source) = source else { return place.error(400, "InvalidArgument", "Copy Source must mention the source bucket and key") };
+        let Some(source) = source else {
+            return place.error(400, "InvalidArgument", "Copy Source must mention the source bucket and key");
+        };
         let mut state = self.lock();
         let from = (String::from_utf8_lossy(&source.bucket), String::from_utf8_lossy(&source.key));
         let Some(object) = state.buckets.get(from.0.as_ref()).and_then(|objects| objects.get(from.1.as_ref())).cloned() else {
@@ -204,7 +207,8 @@ impl Store {
     fn complete_upload(&self, call: &Call<'_>, body: &[u8], place: &Place<'_>) -> Reply {
         let mut state = self.lock();
         let id = parameter(call, "uploadId");
-        let Some(upload) = state.uploads.get(&id).filter(|upload| (upload.bucket.as_str(), upload.key.as_str()) == (place.bucket, place.key))
+        let Some(upload) =
+            state.uploads.get(&id).filter(|upload| (upload.bucket.as_str(), upload.key.as_str()) == (place.bucket, place.key))
         else {
             return place.no_upload();
         };
@@ -220,7 +224,8 @@ impl Store {
         let etag = format!("{}-{}\"", upload.protection.etag(&content).trim_end_matches('"'), numbers.len());
         let reply = upload.protection.describe(Reply::new(200)).xml(&tables::upload_completed(place.bucket, place.key, &etag));
         if let Some(upload) = state.uploads.remove(&id) {
-            let object = Object { content: Arc::from(content), etag, content_type: upload.content_type, protection: upload.protection };
+            let object =
+                Object { content: Arc::from(content), etag, content_type: upload.content_type, protection: upload.protection };
             state.buckets.entry(upload.bucket).or_default().insert(upload.key, object);
         }
         reply
