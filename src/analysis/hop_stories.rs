@@ -470,3 +470,22 @@ fn a_response_that_the_proxy_encodes_is_named_and_its_own_headers_are_not() {
     ));
     assert!(finding(&told, "response-changed-between-hops").is_none());
 }
+
+#[test]
+fn a_relay_on_the_clients_own_host_joins_its_two_sides() {
+    let relay = "L = 127.0.0.1 127.0.0.1:8080\nB = 10.0.0.5 10.0.0.9:9000\n";
+    let told = run(&format!(
+        "{relay}L 0..10 GET /b/k | {AGENT} | {} => 200\nB 2..8 GET /b/k | {} => 200\n",
+        signed("ab12"),
+        signed("ab12")
+    ));
+    assert_eq!(told.join().joined, 1);
+    assert_eq!(told.order, "B1<L1 L1<L1");
+    // With a third machine in the capture nothing tells which of them holds the loopback address.
+    let told = run(&format!(
+        "{relay}X = 10.0.0.7 10.0.0.8:9000\nL 0..10 GET /b/k | {AGENT} | {} => 200\nB 2..8 GET /b/k | {} => 200\n",
+        signed("ab12"),
+        signed("ab12")
+    ));
+    assert!(told.summary.joins.is_empty());
+}

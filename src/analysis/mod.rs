@@ -184,6 +184,9 @@ impl Analysis {
     fn observe(&mut self, event: &Event) -> bool {
         self.stage.observe(event);
         self.correlator.observe(event);
+        if matches!(event, Event::FlowOpened(_)) {
+            self.stage.set_host(self.correlator.host_address());
+        }
         match event {
             Event::Exchange(exchange) => !self.hold.is_idle() && !is_probe(exchange),
             Event::FlowClosed(_) | Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => false,

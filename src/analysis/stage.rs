@@ -143,6 +143,11 @@ impl Stage {
         self.relieve(sink);
     }
 
+    /// Takes note of the address under which the machine that captured its loopback traffic is seen outside.
+    pub(super) const fn set_host(&mut self, host: Option<IpAddr>) {
+        self.sealings.set_host(host);
+    }
+
     /// Joins what waits for exchanges that stay shut, at the end of a run.
     pub(super) fn settle_sealed(&mut self, sink: &mut dyn Sink) {
         let settled = self.sealings.settle(true);
@@ -247,6 +252,7 @@ impl Stage {
             let hop = self.topology.sealed_hop(exchange.endpoints);
             let join = partner.map(|partner| Join { key: JoinKey::RecordSizes, is_sole: partner.is_sole, is_resend: false });
             if let (Some(front), Some(join)) = (front, join) {
+                self.topology.handle_join(front.hop, hop, join);
                 self.joins.add_sealed([front.hop, hop], front, exchange, join);
             }
             let partner = partner.zip(join.map(|join| join.confidence()));

@@ -3,6 +3,7 @@
 
 mod waiting;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -124,6 +125,11 @@ impl Correlator {
     /// Whether what passes between these ends, and stays shut, can have been led to.
     pub fn may_come_from(&self, ends: Endpoints) -> bool {
         self.partners.is_asked_elsewhere(ends)
+    }
+
+    /// The address under which the machine that captured its loopback traffic is seen outside.
+    pub fn host_address(&self) -> Option<IpAddr> {
+        self.partners.host_address()
     }
 
     /// Takes note that the run was recorded: of its connections it tells too late who asks elsewhere.

@@ -5,6 +5,7 @@ mod clients;
 mod correlate;
 mod difference;
 mod fingerprint;
+mod host;
 mod naming;
 mod partners;
 mod request_line;

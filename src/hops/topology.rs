@@ -111,7 +111,9 @@ impl Topology {
 
     /// Hears that a call was seen on both hops, which tells their order where addresses do not.
     pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
-        if matches!(join.key, JoinKey::Target | JoinKey::RecordSizes) || hop == upstream {
+        // A relay on the client's own machine is asked at a loopback address, and only calls tell what it asks.
+        let is_relay = self.is_loopback(hop) && !self.is_loopback(upstream);
+        if (matches!(join.key, JoinKey::Target | JoinKey::RecordSizes) && !is_relay) || hop == upstream {
             return;
         }
         if let Some((.., calls)) = self.joined.iter_mut().find(|(from, to, _)| (*from, *to) == (hop, upstream)) {
@@ -119,6 +121,10 @@ impl Topology {
         } else if self.joined.len() < Self::HOPS_MAX {
             self.joined.push((hop, upstream, 1));
         }
+    }
+
+    fn is_loopback(&self, id: HopId) -> bool {
+        self.hop(id).is_some_and(|hop| hop.servers.iter().all(|server| server.ip.is_loopback()))
     }
 
     /// Counts an S3 call.
