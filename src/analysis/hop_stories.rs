@@ -502,3 +502,11 @@ fn a_relay_on_the_clients_own_host_joins_its_two_sides() {
     ));
     assert!(told.summary.joins.is_empty());
 }
+
+#[test]
+fn a_proxy_that_passes_on_the_stores_name_is_not_called_the_store() {
+    let server = "x-amz-request-id: 18EAAF997433FBBA | Server: MinIO";
+    let told = run(&format!("{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | {server}\nB 2..8 GET /b/k | {AGENT} => 200 | {server}\n"));
+    let names: Vec<_> = told.summary.hops.iter().map(|hop| hop.name.as_str()).collect();
+    assert_eq!(names, ["proxy-store", "boto3-proxy"]);
+}

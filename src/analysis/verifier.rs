@@ -7,8 +7,10 @@ use crate::s3::body_check::{check_request, check_response};
 /// that it does not depend on how many threads decode.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// How many bodies may be compared at once.
+    /// How many bodies of any length may be compared.
     credit: u32,
+    /// How many bytes of further bodies.
+    byte_credit: u64,
     /// Bodies that could have been compared.
     seen: u64,
     /// How much credit is left for bodies that differed.
@@ -17,13 +19,17 @@ pub(super) struct Verifier {
 
 impl Default for Verifier {
     fn default() -> Self {
-        Self { credit: Self::FIRST, seen: 0, extra_left: Self::EXTRA }
+        Self { credit: Self::FIRST, byte_credit: Self::BYTES, seen: 0, extra_left: Self::EXTRA }
     }
 }
 
 impl Verifier {
     /// So many bodies are compared at first.
-    const FIRST: u32 = 64;
+    const FIRST: u32 = 24;
+    /// Then as many as have so many bytes together, where each counts for [`Self::BODY_BYTES`] more.
+    const BYTES: u64 = 96 << 10;
+    /// What it costs to compare an empty body, in bytes of a longer one.
+    const BODY_BYTES: u64 = 256;
     /// Then one in so many.
     const ONE_IN: u64 = 256;
     /// For each body that differs one more is compared, up to so many.
@@ -59,9 +65,13 @@ impl Verifier {
         }
         self.seen += 1;
         self.credit += u32::from(self.seen.is_multiple_of(Self::ONE_IN));
-        let may = self.credit > 0;
-        self.credit = self.credit.saturating_sub(1);
-        may
+        if let Some(left) = self.credit.checked_sub(1) {
+            self.credit = left;
+            return true;
+        }
+        let left = self.byte_credit.checked_sub(body.length.saturating_add(Self::BODY_BYTES));
+        self.byte_credit = left.unwrap_or(self.byte_credit);
+        left.is_some()
     }
 
     /// Where one body differs others may.
@@ -91,7 +101,8 @@ mod tests {
         let mut verifier = Verifier::default();
         let compared = |verifier: &mut Verifier, count: usize| (0..count).filter(|_| verifier.may_compare(&body)).count();
         assert_eq!(compared(&mut verifier, 64), 64);
-        assert_eq!(compared(&mut verifier, 256), 1);
+        assert!(compared(&mut verifier, 1024) < 1024);
+        assert_eq!(compared(&mut verifier, 1024), 4);
         verifier.learn(Some(&BodyCheck { mismatched: vec![], ..BodyCheck::default() }));
         assert_eq!(compared(&mut verifier, 10), 0);
         let mismatch =

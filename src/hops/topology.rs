@@ -458,8 +458,22 @@ impl Topology {
             .get(&server.ip)
             .filter(|_| !server.ip.is_loopback())
             .cloned()
-            .or_else(|| self.evidence.get(&server).and_then(Evidence::server_word))
+            .or_else(|| self.role_word(server, self.evidence.get(&server)?))
             .unwrap_or_else(|| "server".to_owned())
+    }
+
+    /// What a server is by its responses. A proxy that passes on the store's `Server` header is a proxy: it asks a server that names
+    /// itself the same.
+    fn role_word(&self, server: Endpoint, own: &Evidence) -> Option<String> {
+        let word = own.server_word()?;
+        let asks = |(other, evidence): (&Endpoint, &Evidence)| {
+            let is_asked = match other.ip == server.ip || server.ip.is_loopback() {
+                true => evidence.forwards_for(server.port),
+                false => evidence.is_asked_by(server.ip),
+            };
+            *other != server && is_asked && evidence.server_word().as_ref() == Some(&word)
+        };
+        Some(if self.evidence.iter().any(asks) { "proxy".to_owned() } else { word })
     }
 
     /// The part of a client: the host name; the part its address plays as a server; what forwarding headers tell; its program.
@@ -471,7 +485,7 @@ impl Topology {
         let evidence = self.evidence.get(&server);
         let serves = |(have, other): (&Endpoint, &Evidence)| {
             let same = if elsewhere { have.ip == client.ip } else { evidence.is_some_and(|own| own.forwards_for(have.port)) };
-            if same && *have != server { other.server_word().map(|word| (*have, word)) } else { None }
+            if same && *have != server { self.role_word(*have, other).map(|word| (*have, word)) } else { None }
         };
         // The lowest endpoint, so that the answer does not depend on the order of a hash table.
         let as_server = self.evidence.iter().filter_map(serves).min().map(|(_, word)| word);

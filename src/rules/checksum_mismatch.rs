@@ -15,7 +15,7 @@ rule! {
     /// Bodies that differ from their `x-amz-checksum-*` (header or trailer), `Content-MD5` or `x-amz-content-sha256`: uploads, and
     /// downloads of a whole object with `x-amz-checksum-*`. It says which value was announced and which the body has, whether the
     /// server refused it, and whether the same body was right on the hop before. Bodies up to 256 KiB are compared that the capture
-    /// holds whole: the first 64 of a run, one in 256 of the rest, and up to 64 more where some differ. aws-chunked framing is removed
+    /// holds whole: the first 24 of a run, further ones up to 96 KiB together, one in 256 of the rest, and up to 64 more where some differ. aws-chunked framing is removed
     /// first. It is reported on any decoded hop, in plaintext or TLS.
     ///
     /// ## Why it matters

@@ -15,7 +15,7 @@ rule! {
     /// ## What it reports
     /// Uploads whose response has an ETag that differs from the MD5 that the client sent, or from that of the object where all of
     /// the body is known; and downloads whose ETag differs from the MD5 of the object, where the store names no encryption. Bodies
-    /// up to 256 KiB are compared, the first 64 of a run and one in 256 of the rest; a `Content-MD5` always. ETags of multipart uploads are not an MD5 and not compared. It is
+    /// up to 256 KiB are compared, the first 24 of a run, further ones up to 96 KiB together, and one in 256 of the rest; a `Content-MD5` always. ETags of multipart uploads are not an MD5 and not compared. It is
     /// reported on any decoded hop, in plaintext or TLS, and once: on the one nearest the client.
     ///
     /// ## Why it matters

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::HeaderName;
+use crate::model::{HeaderName, Headers};
 use crate::rules::aggregate::Distinct;
 use crate::rules::disclosed::{HopRow, PerHop};
 use crate::rules::quote::counted;
 use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Disclosure, Finding, Findings, Fix, Joined, View, Watch, rule};
-use crate::s3::Call;
+use crate::s3::{Call, Operation};
 use crate::session::secrets::{Exposure, Form, Unescaped};
 
 rule! {
@@ -46,8 +46,10 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
-    /// Requests to which the store returned 2xx.
+    /// Requests to which the store returned 2xx with the algorithm, which confirms that it used the key.
     accepted: u64,
+    /// Requests to which it returned 2xx without: it ignored the key.
+    unconfirmed: u64,
     /// Requests that were seen on the next hop as well, with their key: in plaintext, and inside TLS.
     passed_in_plaintext: u64,
     passed_in_tls: u64,
@@ -70,7 +72,9 @@ impl Watch for State {
         };
         let encryption = disclosed.call.map(Call::request_encryption).unwrap_or_default();
         let row_keys = &mut row.value;
-        row_keys.accepted += u64::from(disclosed.is_accepted());
+        let is_confirmed = !disclosed.call.is_some_and(is_unconfirmed);
+        row_keys.accepted += u64::from(disclosed.is_accepted() && is_confirmed);
+        row_keys.unconfirmed += u64::from(disclosed.is_accepted() && !is_confirmed);
         let is_copy_source = keys().any(|key| key.field == Some(HeaderName::XAmzCopySourceServerSideEncryptionCustomerKey));
         row_keys.copy_sources += u64::from(is_copy_source || encryption.copy_source_key.is_some());
         row_keys.outside_headers += u64::from(keys().any(|key| key.form != Form::Field));
@@ -122,6 +126,31 @@ impl Keys {
     }
 }
 
+/// Whether a response lacks the confirmation that S3 gives for the operation (Amazon S3 API reference, response headers).
+fn is_unconfirmed(call: &Call<'_>) -> bool {
+    const CONFIRMED: [Operation; 7] = [
+        Operation::PUT_OBJECT,
+        Operation::GET_OBJECT,
+        Operation::HEAD_OBJECT,
+        Operation::COPY_OBJECT,
+        Operation::CREATE_MULTIPART_UPLOAD,
+        Operation::UPLOAD_PART,
+        Operation::UPLOAD_PART_COPY,
+    ];
+    CONFIRMED.contains(&call.operation)
+        && call.request_encryption().customer_key.is_some()
+        && call.exchange.response().is_some_and(|response| !names_key_algorithm(&response.headers))
+}
+
+/// Whether a response names the algorithm of a customer key, as S3 and the dialects of other clouds do.
+fn names_key_algorithm(headers: &Headers) -> bool {
+    headers.has(HeaderName::XAmzServerSideEncryptionCustomerAlgorithm)
+        || headers.iter().any(|(name, _)| {
+            let ends = |end: &[u8]| name.len() >= end.len() && name.get(name.len() - end.len()..).is_some_and(|tail| tail.eq_ignore_ascii_case(end));
+            ends(b"-customer-algorithm") || ends(b"-encryption-algorithm")
+        })
+}
+
 fn render(row: &HopRow<Keys>, view: &View<'_>) -> Finding {
     row.finding(&RULE, message(row, view), view)
         .about("keys", row.value.digests.count_text())
@@ -142,6 +171,12 @@ fn message(row: &HopRow<Keys>, view: &View<'_>) -> String {
         keys.digests.count_text(),
         keys.accepted,
     );
+    if keys.unconfirmed > 0 {
+        text += &format!(
+            " It returned success to {} without confirming SSE-C: it ignores the key, and the objects are not encrypted with it.",
+            keys.unconfirmed
+        );
+    }
     if keys.copy_sources > 0 {
         text += &format!(" {} carried the key of a copy's source.", keys.copy_sources);
     }
