@@ -247,7 +247,9 @@ impl Flows {
         let before = (flow.wake(), flow.closing(), flow.held_bytes());
         let taken = flow.handle_segment(from, incoming, &mut around);
         if opened {
-            let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp };
+            let segment = incoming.segment;
+            let syn = if segment.flags.syn() && segment.ack.is_none() { Some(segment.seq) } else { None };
+            let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp, syn };
             events.push((ordinal, Event::FlowOpened(opened)));
         }
         let (id, after) = (flow.id, (flow.wake(), flow.closing(), flow.held_bytes()));
