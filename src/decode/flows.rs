@@ -248,7 +248,9 @@ impl Flows {
         let taken = flow.handle_segment(from, incoming, &mut around);
         if opened {
             let segment = incoming.segment;
-            let syn = if segment.flags.syn() && segment.ack.is_none() { Some(segment.seq) } else { None };
+            // A SYN that comes late is acknowledged by the first packet.
+            let isn = segment.ack.map_or(segment.seq, |ack| ack.wrapping_sub(1));
+            let syn = if segment.flags.syn() { Some(isn) } else { None };
             let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp, syn };
             events.push((ordinal, Event::FlowOpened(opened)));
         }

@@ -31,7 +31,7 @@ pub struct FlowOpened {
     pub endpoints: Endpoints,
     /// Its first packet.
     pub first: Stamp,
-    /// The sequence number of the client's SYN, where that is its first packet.
+    /// The sequence number of the client's SYN, where that or the server's SYN-ACK is its first packet.
     pub syn: Option<u32>,
 }
 
