@@ -49,7 +49,8 @@ impl Nat {
     /// A connection was opened; tells whether it is the same as one before. Where the server's address was translated, the
     /// connection counts under the addresses behind it: from there the server goes on. Else it counts as first seen.
     pub(super) fn handle_open(&mut self, opened: &FlowOpened) -> Option<Copy> {
-        let isn = opened.syn?;
+        // Scripts that make captures begin at small numbers, and with the same for all connections.
+        let isn = opened.syn.filter(|isn| *isn > ISN_SCRIPTED_MAX)?;
         let own = Opened { flow: opened.flow, endpoints: opened.endpoints, at: opened.first.at };
         let before = self.recent.insert(isn, own);
         if before.is_none() {
@@ -86,10 +87,14 @@ impl Nat {
     }
 }
 
+/// No system begins at so small a number but by chance.
+const ISN_SCRIPTED_MAX: u32 = 1 << 16;
+
 fn is_same(before: &Opened, own: &Opened) -> bool {
     let (one, other) = (before.endpoints, own.endpoints);
-    let shares_an_end = one.client == other.client || one.server == other.server || one.client.port == other.client.port;
-    one != other && shares_an_end && own.at.since(before.at) <= Nat::APART_MAX
+    // Translation keeps the client's port wherever it can; equal sequence numbers alone occur in captures that a script made.
+    let is_translated = one.client.port == other.client.port && (one.client == other.client || one.server == other.server);
+    one != other && is_translated && own.at.since(before.at) <= Nat::APART_MAX
 }
 
 #[cfg(test)]
@@ -110,7 +115,8 @@ mod tests {
     #[test]
     fn a_connection_behind_a_translated_server_counts_and_the_one_before_is_left_out() {
         let mut nat = Nat::default();
-        let (before, behind) = (opened(1, (1, 4000), (2, 80), Some(7), 0), opened(2, (1, 4000), (3, 8080), Some(7), 1));
+        let (before, behind) =
+            (opened(1, (1, 4000), (2, 80), Some(700_000), 0), opened(2, (1, 4000), (3, 8080), Some(700_000), 1));
         assert_eq!(nat.handle_open(&before), None);
         assert_eq!(nat.handle_open(&behind), Some(Copy { kept: behind.endpoints, other: before.endpoints }));
         let lost = |flow| {
@@ -123,13 +129,14 @@ mod tests {
     #[test]
     fn other_connections_are_not_taken_for_copies() {
         for (second, why) in [
-            (opened(2, (1, 4000), (3, 8080), Some(8), 1), "another sequence number"),
-            (opened(2, (1, 4001), (3, 8080), Some(7), 1), "no end in common"),
-            (opened(2, (1, 4000), (3, 8080), Some(7), 2000), "too late"),
+            (opened(2, (1, 4000), (3, 8080), Some(800_000), 1), "another sequence number"),
+            (opened(2, (1, 4001), (3, 8080), Some(700_000), 1), "another port"),
+            (opened(2, (4, 4000), (3, 8080), Some(700_000), 1), "no end in common"),
+            (opened(2, (1, 4000), (3, 8080), Some(700_000), 2000), "too late"),
             (opened(2, (1, 4000), (3, 8080), None, 1), "no SYN"),
         ] {
             let mut nat = Nat::default();
-            nat.handle_open(&opened(1, (1, 4000), (2, 80), Some(7), 0));
+            nat.handle_open(&opened(1, (1, 4000), (2, 80), Some(700_000), 0));
             assert_eq!(nat.handle_open(&second), None, "{why}");
         }
     }
