@@ -6,7 +6,7 @@ use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
-use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
+use crate::analysis::{ClientLogRow, ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
     Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, changes,
     request_changes, request_line_changes,
@@ -172,6 +172,7 @@ impl Stage {
             regular: &flows.regular,
             undecoded: &flows.undecoded,
             tls_failures: &flows.tls_failures,
+            proxied: &flows.proxied,
             logs: &logs,
             now,
         };
@@ -181,6 +182,8 @@ impl Stage {
             clients: client_rows(&clients),
             encryption: tables.encryption(),
             joins: joins.rows(&topology),
+            unmatched_hops: topology.unmatched(),
+            client_logs: logs.iter().map(log_row).collect(),
             findings: judgement.findings,
             verdict: judgement.verdict,
             hops: topology.into_hops(),
@@ -226,7 +229,7 @@ impl Stage {
 
     /// The hop of an exchange that was judged, and what it means in S3.
     fn place<'x>(&self, member: &'x Member) -> Option<(HopId, Option<Call<'x>>)> {
-        Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
+        Some((self.topology.find_exchange(&member.exchange)?, self.read(&member.exchange)))
     }
 
     /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
@@ -304,7 +307,10 @@ impl Stage {
     }
 
     fn count_client(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
-        self.topology.count_call(hop);
+        // Of a call whose request is not in the capture only the response is judged.
+        if !call.exchange.request.method().is_empty() {
+            self.topology.count_call(hop);
+        }
         self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client())
     }
 
@@ -322,6 +328,7 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };
@@ -341,7 +348,11 @@ impl Stage {
             self.flows.add_failed(closed, hop);
         }
         let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
-        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
+        if let Some(proxied) = closed.proxied.as_deref() {
+            let hop = self.topology.proxied_hop(closed);
+            self.flows.add_proxied(proxied, hop);
+        }
+        let used = used.or_else(|| self.topology.find_flow(closed));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         let ended = self.endings.handle_close(closed);
@@ -371,11 +382,16 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };
         (&mut self.judge, view)
     }
+}
+
+fn log_row((file, log): &(String, ClientLog)) -> ClientLogRow {
+    ClientLogRow { file: file.clone(), lines: log.lines, refusals: log.refusal_count }
 }
 
 fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {
