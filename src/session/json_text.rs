@@ -143,7 +143,7 @@ impl JsonText {
     pub(super) fn shown(&mut self, value: &Shown<'_>) {
         match value {
             Shown::Text(text) if !is_plain(text) && std::str::from_utf8(text).is_err() => {
-                self.base64(text, has_placeholder(text))
+                self.base64(text, has_placeholder(text));
             }
             Shown::Text(text) => self.bytes(text),
             Shown::Bytes(bytes) => self.base64(bytes, false),
