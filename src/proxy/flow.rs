@@ -89,7 +89,8 @@ impl Flow {
     }
 
     fn packet(&mut self, from: Side, flags: TcpFlags, payload: &[&[u8]]) {
-        let comment = if payload.is_empty() { None } else { self.comment.take() };
+        let is_marked = !payload.is_empty() || flags == TcpFlags::RST_ACK;
+        let comment = if is_marked { self.comment.take() } else { None };
         let lane = &self.lane;
         self.tape.add_packet(self.leg, comment, |out| lane.write_packet(from, flags, payload, out));
     }

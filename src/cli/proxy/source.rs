@@ -27,6 +27,9 @@ pub(super) struct ProxySource {
     next_ordinal: u64,
     /// Why recording ended early.
     failure: Option<io::Error>,
+    next_look: Instant,
+    /// Routes whose port is not redirected any more.
+    lost: Vec<String>,
 }
 
 impl ProxySource {
@@ -53,6 +56,8 @@ impl ProxySource {
             next_number: 1,
             next_ordinal: 1,
             failure: None,
+            next_look: Instant::now(),
+            lost: Vec::new(),
         };
         source.start_file(name);
         source
@@ -87,6 +92,18 @@ impl ProxySource {
                 files.len(),
                 Untrusted::text(last)
             )),
+        }
+    }
+
+    /// Says so where a port is not redirected any more though nobody asked for that.
+    fn look_after_interceptions(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|_| self.next_look <= Instant::now()) else { return };
+        self.next_look = Instant::now() + LOOK_EVERY;
+        for name in running.lost_interceptions().into_iter().filter(|name| !self.lost.contains(name)).collect::<Vec<_>>() {
+            self.notices.tell(&format!(
+                "warning: {name}: the port is NOT REDIRECTED any more, since nft was ended: new connections go past hopwire"
+            ));
+            self.lost.push(name);
         }
     }
 
@@ -203,6 +220,7 @@ impl PacketSource for ProxySource {
         if let Err(error) = self.rotate() {
             self.note_failure(error);
         }
+        self.look_after_interceptions();
         self.notices.tick();
         Ok(goes_on)
     }
@@ -219,6 +237,9 @@ fn clock() -> Timestamp {
 
 /// What was recorded is taken at least so often, so that findings and files are current.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether ports are still redirected.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The clock is this much behind, so that no finding comes before a packet that is on its way.
 const LAG: Duration = Duration::from_millis(200);
