@@ -12,11 +12,15 @@ mod tables;
 #[cfg(test)]
 mod ending_stories;
 #[cfg(test)]
+mod fix_stories;
+#[cfg(test)]
 mod hop_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod transcript;
+#[cfg(test)]
+mod verdict_stories;
 
 use std::net::IpAddr;
 

@@ -66,6 +66,12 @@ pub struct Finding {
     pub count: u64,
     /// One or two sentences, without secrets; wire text in it is escaped.
     pub message: String,
+    /// Why it happened, as part of a sentence after "Cause:"; `None` where the message says it, or where it is not known.
+    pub cause: Option<String>,
+    /// How many of the calls worked when they were tried again: where all did, nothing failed for it.
+    pub recovered: u64,
+    /// How many calls were refused for it, and with which status, where it makes calls fail.
+    pub refused: Option<(u16, u64)>,
     /// What it is about: `client`, `bucket`, `key`, … without secrets; wire text is escaped.
     pub subject: Vec<(&'static str, String)>,
     /// The steps that lead to the conclusion, where it is one.
@@ -107,20 +113,22 @@ pub struct Fix {
     pub tested: bool,
     /// Its side effect, or what is not known about it.
     pub note: Option<String>,
+    /// Whether it is TLS on the server of the finding's hop; what to do there is filled in once the server is known.
+    pub(super) is_front: bool,
 }
 
 /// What the run as a whole shows, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
+    /// A secret that must never be sent in plaintext was.
+    Leaked,
     /// A client refused to send a request.
     RefusedBeforeTheWire,
-    /// A secret that must never cross in clear did.
-    Leaked,
-    /// Lesser things crossed in clear.
+    /// Lesser things were sent in plaintext.
     Exposed,
     /// S3 calls were judged and nothing of the above holds.
     Clean,
-    /// Nothing was there to judge, or it stayed shut.
+    /// Nothing was there to judge, or it could not be decrypted.
     NotJudged,
 }
 
@@ -142,19 +150,83 @@ impl Outcome {
 pub struct Verdict {
     /// The worst that holds.
     pub outcome: Outcome,
-    /// How surely.
-    pub confidence: Confidence,
+    /// How surely; `None` where nothing was judged.
+    pub confidence: Option<Confidence>,
     /// One or two sentences.
     pub message: String,
     /// The rule that decided it, where one did.
     pub rule: Option<&'static str>,
+    /// What made the job fail, where something did.
+    pub failure: Option<Failed>,
+    /// Why nothing could be judged, and what to do next; `None` where something was.
+    pub unjudged: Option<Unjudged>,
+    /// The directories of jobs that committed (`_SUCCESS` was written).
+    pub committed: Vec<String>,
+    /// Rules that were left out by the user's choice though they found something, and how much.
+    pub left_out: Vec<(&'static str, u64)>,
+}
+
+/// What made a job fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The rule whose finding tells of it.
+    pub rule: &'static str,
+    /// What failed and why, as far as it is known.
+    pub message: String,
+}
+
+/// Why nothing could be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unjudged {
+    /// The reason.
+    pub cause: String,
+    /// The next step.
+    pub action: String,
 }
 
 impl Finding {
     /// A finding of a rule with its default severity, about one hop.
     pub(super) fn new(rule: &'static Rule, confidence: Confidence, hop: Option<HopId>, count: u64, message: String) -> Self {
         let (subject, chain, evidence, fixes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { rule, severity: rule.severity, confidence, hop, count, message, subject, chain, evidence, fixes }
+        let severity = rule.severity;
+        Self {
+            rule,
+            severity,
+            confidence,
+            hop,
+            count,
+            message,
+            cause: None,
+            recovered: 0,
+            refused: None,
+            subject,
+            chain,
+            evidence,
+            fixes,
+        }
+    }
+
+    /// With another severity than the rule's own.
+    pub(super) const fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// What it is about, by name.
+    pub fn subject_of(&self, name: &str) -> Option<&str> {
+        self.subject.iter().find(|(have, _)| *have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// With its cause.
+    pub(super) fn caused_by(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// With the calls that were refused for it.
+    pub(super) const fn refusing(mut self, status_and_calls: Option<(u16, u64)>) -> Self {
+        self.refused = status_and_calls;
+        self
     }
 
     /// With one more thing that it is about.
@@ -179,7 +251,12 @@ impl Finding {
 impl Fix {
     /// A way out that was tried with real programs and worked.
     pub(super) fn tested(action: &str, note: &str) -> Self {
-        Self { action: action.to_owned(), tested: true, note: Some(note.to_owned()).filter(|note| !note.is_empty()) }
+        Self {
+            action: action.to_owned(),
+            tested: true,
+            note: Some(note.to_owned()).filter(|note| !note.is_empty()),
+            is_front: false,
+        }
     }
 
     /// A way out that follows from what is known, and was not tried.
@@ -189,6 +266,50 @@ impl Fix {
 
     /// TLS on the server that the clients of this hop talk to: what ends every exposure of the hop.
     pub(super) fn tls_on_the_front() -> Self {
-        Self::tested("serve TLS on the endpoint that these clients use (Sidekick: --cert and --key)", "")
+        Self {
+            is_front: true,
+            ..Self::untested("serve TLS on the endpoint that these clients use, and use https:// in them", "")
+        }
+    }
+
+    /// The same, for a server that names itself, at that address.
+    pub(super) fn tls_on(software: Option<&str>, server: &str) -> Self {
+        let how = SOFTWARE.iter().find(|(word, ..)| Some(*word) == software);
+        let action = match how {
+            Some((_, name, how, _)) => format!("serve TLS on {server} ({name}: {how}), and use https:// in the clients"),
+            None => format!("serve TLS on {server}, and use https:// in the clients"),
+        };
+        Self { tested: how.is_some_and(|(.., tested)| *tested), is_front: true, ..Self::untested(&action, "") }
+    }
+}
+
+/// How servers are given TLS: by the word of their `Server` header (`store` is MinIO), and whether it was tried in the lab.
+const SOFTWARE: [(&str, &str, &str, bool); 8] = [
+    ("sidekick", "Sidekick", "--cert and --key", true),
+    ("store", "MinIO", "public.crt and private.key in its certs directory", true),
+    ("nginx", "nginx", "listen … ssl, ssl_certificate and ssl_certificate_key", false),
+    ("openresty", "OpenResty", "listen … ssl, ssl_certificate and ssl_certificate_key", false),
+    ("haproxy", "HAProxy", "bind … ssl crt FILE", false),
+    ("envoy", "Envoy", "a DownstreamTlsContext on the listener", false),
+    ("caddy", "Caddy", "a site address with https://", false),
+    ("apache", "Apache", "SSLEngine on, SSLCertificateFile and SSLCertificateKeyFile", false),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_gets_its_own_options_and_no_others() {
+        for (word, own) in
+            [(Some("sidekick"), "--cert and --key"), (Some("nginx"), "ssl_certificate"), (Some("store"), "public.crt")]
+        {
+            assert!(Fix::tls_on(word, "10.0.0.1:80").action.contains(own), "{word:?}");
+        }
+        for word in [None, Some("nginx"), Some("store"), Some("squid"), Some("proxy")] {
+            let fix = Fix::tls_on(word, "10.0.0.1:80");
+            assert!(!fix.action.contains("--cert"), "{word:?}: {}", fix.action);
+            assert_eq!(fix.tested, word == Some("store"), "{word:?}");
+        }
     }
 }

@@ -24,7 +24,7 @@ rule! {
     ///
     /// ## What to do
     /// Run the store with TLS, and point the proxy at its `https://` address. The keys that were sent are disclosed.
-    "sse-refused-by-store" Error since "0.1.0"
+    "sse-refused-by-store" Error Failure since "0.1.0"
 }
 
 #[derive(Default)]
@@ -81,14 +81,16 @@ impl State {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
         let confidence = if row.value.by_text { Confidence::Strong } else { Confidence::Likely };
-        let leaked = if row.value.clear > 0 { " The keys crossed this hop in clear all the same." } else { "" };
+        let leaked = if row.value.clear > 0 { " The keys were readable on this hop all the same." } else { "" };
         let message = format!(
-            "The store refused {} with a customer key on {}: it serves without TLS itself and demands a secure connection.{leaked}",
+            "The store refused {} with a customer key on {}: it runs without TLS and requires a secure connection for such keys.{leaked}",
             counted(row.sights.count, "request", "requests"),
             view.hop_name(hop)
         );
         let finding = Finding::new(&RULE, confidence, Some(hop), row.sights.count, message)
             .about("client", view.client_text(client))
+            .about("status", "400")
+            .refusing(Some((400, row.sights.count)))
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::untested("run the store with certificates, and let every hop before it use https", ""));
         Some(finding)
