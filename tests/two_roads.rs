@@ -140,21 +140,19 @@ fn talk(mut stream: impl Talk, turns: &[(&str, &str)], closes: bool) {
 /// Starts the program; gives it and its lines on stderr up to one that has `word`, or what it said where it ended before.
 fn start(arguments: &[String], word: &str) -> Result<(Child, Vec<String>), String> {
     let mut child = Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let mut reader = BufReader::new(child.stderr.take().unwrap());
-    loop {
+    while !lines.last().is_some_and(|line| line.contains(word)) {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap() == 0 {
-            let _ = child.wait();
+            child.wait().unwrap();
             return Err(lines.concat());
         }
         lines.push(line);
-        if lines.last().is_some_and(|line| line.contains(word)) {
-            // What it says later would fill the pipe.
-            std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
-            return Ok((child, lines));
-        }
     }
+    // What it says later would fill the pipe.
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    Ok((child, lines))
 }
 
 fn end(mut child: Child) {
