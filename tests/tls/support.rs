@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::require::{Need, skip};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use hopwire::decode::Limits;
 use hopwire::decode::tls::{Connection, KeyLog, Plain, Probe, SealedPair, Secrets, Sessions, Sink, probe};
@@ -16,7 +17,7 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is absent", path.display());
+    skip(Need::Shared, path.display());
     None
 }
 
@@ -314,7 +315,7 @@ pub(crate) fn open_flow(flow: &Flow, keylog: &KeyLog, sessions: &mut Sessions, p
             Happening::Close(how) => connection.handle_close(*from, *stamp, *how, &mut secrets, &mut plain),
         }
     }
-    connection.handle_end();
+    connection.handle_end(&mut secrets, &mut plain);
     Outcome {
         sealed: std::iter::from_fn(|| connection.poll_sealed()).collect(),
         client: flow.client,
