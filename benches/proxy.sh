@@ -2,6 +2,7 @@
 # Compares hopwire proxy (recording on) with nginx, haproxy and mitmdump as reverse proxies before the same nginx, in one run
 # and interleaved: requests per second, CPU per request, MB/s of 64 MiB bodies, p99 of latency at half load, memory.
 # usage: benches/proxy.sh [HOPWIRE] [ROUNDS]     needs nginx and wrk; haproxy and mitmdump where they are installed
+# HOPWIRE_OPTIONS=--judge-at-end leaves judging out of the comparison, SECONDS_EACH (4) is the time of each load, TMPDIR the folder.
 set -euo pipefail
 hopwire=${1:-target/release/hopwire}
 rounds=${2:-5}
@@ -71,10 +72,11 @@ nginx -c "$work/origin.conf" & pids+=($!)
 nginx -c "$work/nginx.conf" & pids+=($!)
 declare -A pid=([nginx]=$!)
 names=(nginx hopwire)
+# shellcheck disable=SC2086
 "$hopwire" proxy --cert "$work/cert.pem" --key "$work/key.pem" --upstream-ca "$work/cert.pem" --fail-on never -o "$work/report.json" \
   --route "plain=http://127.0.0.1:$((base + 30))->http://127.0.0.1:$origin" \
   --route "tls=https://127.0.0.1:$((base + 31))->https://localhost:$origin_tls" \
-  -w "${RECORD:-$work}/bench.pcapng" -b filesize:500000 -b files:2 2>"$work/hopwire.err" & pids+=($!); pid[hopwire]=$!
+  ${HOPWIRE_OPTIONS:-} -w "$work/bench.pcapng" -b filesize:500000 -b files:2 2>"$work/hopwire.err" & pids+=($!); pid[hopwire]=$!
 if command -v haproxy >/dev/null; then
   haproxy -db -f "$work/haproxy.cfg" >/dev/null 2>&1 & pids+=($!); pid[haproxy]=$!
   names+=(haproxy)

@@ -186,8 +186,8 @@ impl Rule {
         let table = format!("hopwire_{}_{port}", std::process::id());
         let commands = format!(
             "add table inet {table} {{ flags owner; }}\n\
-             add chain inet {table} redirect {{ type nat hook prerouting priority dstnat; }}\n\
-             add rule inet {table} redirect tcp dport {port} redirect to :{to}\n"
+             add chain inet {table} incoming {{ type nat hook prerouting priority dstnat; }}\n\
+             add rule inet {table} incoming tcp dport {port} redirect to :{to}\n"
         );
         let fail = |reason: String| InterceptError::Rule { port, reason };
         if let Some(input) = &mut rule.input {

@@ -156,7 +156,14 @@ impl Pump {
                 self.held.extend_from_slice(data);
                 return Poll::Ready(self.look_at_held(to, look));
             }
-            let Looked { used, instead } = look(data).map_err(Stopped::Look)?;
+            let Looked { used, instead } = match look(data) {
+                Ok(looked) => looked,
+                Err(stop) => {
+                    // Who deals with it may need what it is about.
+                    self.held.extend_from_slice(data);
+                    return Poll::Ready(Err(Stopped::Look(stop)));
+                }
+            };
             self.held.extend_from_slice(data.get(used..).unwrap_or_default());
             let ready = match &instead {
                 Some((bytes, note)) => {
@@ -182,7 +189,13 @@ impl Pump {
 
     fn look_at_held<E>(&mut self, to: &mut Stream, look: &mut impl FnMut(&[u8]) -> Result<Looked, E>) -> Result<(), Stopped<E>> {
         let held = std::mem::take(&mut self.held);
-        let Looked { used, instead } = look(&held).map_err(Stopped::Look)?;
+        let Looked { used, instead } = match look(&held) {
+            Ok(looked) => looked,
+            Err(stop) => {
+                self.held = held;
+                return Err(Stopped::Look(stop));
+            }
+        };
         match instead {
             Some((bytes, note)) => {
                 to.tap().flow().comment(&note);

@@ -149,8 +149,9 @@ impl<'d> Relay<'d> {
         let mut deadline = Box::pin(sleep(if data.is_empty() { bounds.idle } else { bounds.head }));
         loop {
             if !data.is_empty() {
-                let used = self.look.requests(&data)?.used;
+                let looked = self.look.requests(&data);
                 self.report_effects();
+                let used = looked?.used;
                 if self.look.gate.requests() > 0 || self.look.gate.is_opaque() {
                     self.up.hold(data.get(used..).unwrap_or_default());
                     data.truncate(used);

@@ -88,6 +88,9 @@ pub(super) struct Arguments {
     /// Keeps what passes in a pcapng that only you can read, with the TLS secrets in it
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Judges the files at the end instead of the traffic while it runs: no findings on the way, and less load
+    #[arg(long, requires = "write")]
+    judge_at_end: bool,
     /// Goes on in another file: duration:SECONDS, filesize:KB; files:N keeps the last N
     #[arg(short = 'b', long = "ring", value_name = "KEY:VALUE", value_parser = parse_criterion, requires = "write")]
     ring: Vec<Criterion>,

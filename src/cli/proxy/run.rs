@@ -9,13 +9,15 @@ use std::time::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::analysis::Summary;
+use crate::capture::{Batch, PacketSource as _};
 use crate::cli::Outcome;
 use crate::cli::capture::recording::{Recording, Target};
 use crate::cli::capture::rotation::Rotation;
 use crate::cli::failure::{Exit, Failure, say};
-use crate::cli::inputs::{self, Ran};
-use crate::cli::output;
-use crate::cli::packets::source_of;
+use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
+use crate::cli::output::{self, Output};
+use crate::cli::packets::{analyze_packets, source_of};
 use crate::cli::proxy::Arguments;
 use crate::cli::proxy::source::ProxySource;
 use crate::cli::proxy::watch::{Notices, Watch};
@@ -73,20 +75,10 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     notices.tell("Ctrl-C ends and reports");
     let until = arguments.duration.map(|span| Instant::now() + span);
     let mut source = ProxySource::new(running, tape, recording, Arc::clone(&notices), Arc::clone(&is_stopped), until);
-    let summary = arguments.judging.judge(report, |analysis, recorder| {
-        let resources = arguments.judging.resources();
-        let options = pipeline::Options {
-            // What relays needs the processors more.
-            threads: resources.threads.unwrap_or(1),
-            limits: resources.limits(),
-            secrets: Vec::new(),
-        };
-        let mut watch = Watch { recorder, notices: Arc::clone(&notices) };
-        let outcome = pipeline::run(&mut source, &options, analysis, &mut watch);
-        source.finish();
-        let sources = outcome.sources.iter().map(source_of).collect();
-        Ok(Ran { summary: outcome.summary, sources })
-    })?;
+    let summary = match arguments.judge_at_end {
+        true => arguments.judge_files(&mut source, report)?,
+        false => arguments.judge_live(&mut source, report, &notices)?,
+    };
     if let Some(error) = source.take_failure() {
         return Err(Failure::unwritable(
             error,
@@ -113,6 +105,36 @@ impl Arguments {
             ));
         }
         Ok(rotation)
+    }
+
+    /// Judges what passes while it does.
+    fn judge_live(&self, source: &mut ProxySource, report: Output, notices: &Arc<Notices>) -> Result<Summary, Failure> {
+        self.judging.judge(report, |analysis, recorder| {
+            let resources = self.judging.resources();
+            let options = pipeline::Options {
+                // What relays needs the processors more.
+                threads: resources.threads.unwrap_or(1),
+                limits: resources.limits(),
+                secrets: Vec::new(),
+            };
+            let mut watch = Watch { recorder, notices: Arc::clone(notices) };
+            let outcome = pipeline::run(source, &options, analysis, &mut watch);
+            source.finish();
+            let sources = outcome.sources.iter().map(source_of).collect();
+            Ok(Ran { summary: outcome.summary, sources })
+        })
+    }
+
+    /// Records until the end, and then judges the files.
+    fn judge_files(&self, source: &mut ProxySource, report: Output) -> Result<Summary, Failure> {
+        let mut batch = Batch::new();
+        while matches!(source.read_batch(&mut batch), Ok(true)) {}
+        source.finish();
+        let files = source.files();
+        self.judging.judge(report, |analysis, recorder| match inputs::open(&files)? {
+            Inputs::Packets(files) => analyze_packets(files, Vec::new(), self.judging.resources(), analysis, recorder),
+            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, recorder),
+        })
     }
 
     fn routes(&self) -> Result<Vec<Route>, Failure> {

@@ -68,6 +68,12 @@ impl ProxySource {
         self.recording.as_ref().map_or(0, Recording::packets)
     }
 
+    /// The files that are there.
+    pub(super) fn files(&self) -> Vec<String> {
+        let files = self.recording.iter().flat_map(|recording| recording.files());
+        files.map(|path| path.display().to_string()).collect()
+    }
+
     /// Why recording ended early, where it did.
     pub(super) const fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take()
@@ -125,13 +131,15 @@ impl ProxySource {
     fn fill(&mut self, batch: &mut Batch) -> (Vec<Secret>, Vec<(usize, Box<str>)>) {
         let mut secrets = Vec::new();
         let mut comments = Vec::new();
-        for (entry, bytes) in self.reel.entries() {
+        let mut start = 0;
+        for (entry, _) in self.reel.entries() {
             match entry {
-                Entry::Packet { at, leg, comment, .. } => {
+                Entry::Packet { at, leg, end, comment } => {
                     if let Some(comment) = comment {
                         comments.push((batch.len(), comment.clone()));
                     }
-                    batch.push(*at, RAW_IP, *leg, bytes.len() as u32, bytes);
+                    batch.push_range(*at, RAW_IP, *leg, start..*end);
+                    start = *end;
                 }
                 Entry::Secret(secret) => {
                     batch.push_secret(secret.clone());
@@ -144,6 +152,7 @@ impl ProxySource {
                 }
             }
         }
+        self.reel.with_bytes(|bytes| batch.swap_bytes(bytes));
         (secrets, comments)
     }
 
