@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Anomaly, Exchange, FlowClosed, Handshake, Loss, LossReason, Protocol, SealedExchange};
-use crate::rules::{Completeness, Gaps, Regular, ShutFlows, TlsFailures, UndecodedFlows, Unseen};
+use crate::model::{Anomaly, Exchange, FlowClosed, Handshake, Loss, LossReason, Protocol, Proxied, SealedExchange};
+use crate::rules::{Completeness, Gaps, ProxiedFlows, Regular, ShutFlows, TlsFailures, UndecodedFlows, Unseen};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -19,6 +19,7 @@ pub(super) struct Flows {
     pub(super) regular: Vec<Regular>,
     pub(super) undecoded: Vec<UndecodedFlows>,
     pub(super) tls_failures: Vec<TlsFailures>,
+    pub(super) proxied: Vec<ProxiedFlows>,
 }
 
 impl Flows {
@@ -42,6 +43,17 @@ impl Flows {
             one.add(bytes, at);
         } else if self.regular.len() < Regular::CLIENTS_MAX {
             self.regular.push(Regular::new(client, bytes, at));
+        }
+    }
+
+    /// Adds what a recorded run saw of a client.
+    pub(super) fn add_regular(&mut self, regular: Regular) {
+        match self.regular.iter_mut().find(|one| one.client == regular.client) {
+            Some(one) => one.merge(regular),
+            None => {
+                self.regular.push(regular);
+                self.regular.truncate(Regular::CLIENTS_MAX);
+            }
         }
     }
 
@@ -98,6 +110,20 @@ impl Flows {
         count_word(&mut total.tls_undecrypted, reason);
         if let Some(hop) = hop {
             self.add_shut(closed, hop, reason);
+        }
+    }
+
+    /// Counts a flow that begins with a PROXY header, by version.
+    pub(super) fn add_proxied(&mut self, proxied: &Proxied, hop: HopId) {
+        let header = &proxied.header;
+        let known = self.proxied.iter().position(|row| (row.hop, row.version) == (hop, header.version));
+        let at = known.unwrap_or_else(|| {
+            let (version, first) = (header.version, header.stamp.frame);
+            self.proxied.push(ProxiedFlows { hop, version, first, ..ProxiedFlows::default() });
+            self.proxied.len() - 1
+        });
+        if let Some(row) = self.proxied.get_mut(at) {
+            row.add(proxied);
         }
     }
 

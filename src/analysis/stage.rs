@@ -6,13 +6,13 @@ use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
-use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
+use crate::analysis::{ClientLogRow, ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
     Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, changes,
     request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Regular, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
 use crate::session::secrets::{Exposed, in_exchange};
@@ -62,6 +62,11 @@ impl Stage {
         self.flows.handle_counts(counts);
     }
 
+    /// What a recorded run saw of the requests of one client inside TLS that was not decrypted.
+    pub(super) fn handle_undecrypted_client(&mut self, regular: Regular) {
+        self.flows.add_regular(regular);
+    }
+
     /// Hears an event long before its turn.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
@@ -75,7 +80,10 @@ impl Stage {
     /// An event that can have no partner, except one that stays shut: `may_go_on`.
     pub(super) fn process(&mut self, event: &Event, at: Timestamp, may_go_on: bool, sink: &mut dyn Sink) {
         match event {
-            Event::FlowOpened(_) => self.flows.handle_open(),
+            Event::FlowOpened(opened) => {
+                self.flows.handle_open();
+                sink.flow_opened(opened);
+            }
             Event::Exchange(exchange) => {
                 let (hop, call, secrets) = self.judge(exchange, at);
                 let (call, name) = (call.as_ref(), self.topology.name(hop));
@@ -98,6 +106,7 @@ impl Stage {
 
     /// An exchange that can have a partner: it is judged now, and told with its chain.
     pub(super) fn judge_exchange(&mut self, exchange: &Exchange, at: Timestamp, sink: &mut dyn Sink) {
+        sink.deferred(exchange.id);
         self.judge(exchange, at);
         self.tell_raised(sink);
     }
@@ -163,6 +172,7 @@ impl Stage {
             regular: &flows.regular,
             undecoded: &flows.undecoded,
             tls_failures: &flows.tls_failures,
+            proxied: &flows.proxied,
             logs: &logs,
             now,
         };
@@ -172,12 +182,15 @@ impl Stage {
             clients: client_rows(&clients),
             encryption: tables.encryption(),
             joins: joins.rows(&topology),
+            unmatched_hops: topology.unmatched(),
+            client_logs: logs.iter().map(log_row).collect(),
             findings: judgement.findings,
             verdict: judgement.verdict,
             hops: topology.into_hops(),
             completeness: flows.completeness,
             losses: flows.losses,
             tls_flows: flows.tls,
+            undecrypted_clients: flows.regular,
         }
     }
 
@@ -216,7 +229,7 @@ impl Stage {
 
     /// The hop of an exchange that was judged, and what it means in S3.
     fn place<'x>(&self, member: &'x Member) -> Option<(HopId, Option<Call<'x>>)> {
-        Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
+        Some((self.topology.find_exchange(&member.exchange)?, self.read(&member.exchange)))
     }
 
     /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
@@ -294,7 +307,10 @@ impl Stage {
     }
 
     fn count_client(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
-        self.topology.count_call(hop);
+        // Of a call whose request is not in the capture only the response is judged.
+        if !call.exchange.request.method().is_empty() {
+            self.topology.count_call(hop);
+        }
         self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client())
     }
 
@@ -312,6 +328,7 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };
@@ -331,7 +348,11 @@ impl Stage {
             self.flows.add_failed(closed, hop);
         }
         let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
-        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
+        if let Some(proxied) = closed.proxied.as_deref() {
+            let hop = self.topology.proxied_hop(closed);
+            self.flows.add_proxied(proxied, hop);
+        }
+        let used = used.or_else(|| self.topology.find_flow(closed));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         let ended = self.endings.handle_close(closed);
@@ -361,11 +382,16 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };
         (&mut self.judge, view)
     }
+}
+
+fn log_row((file, log): &(String, ClientLog)) -> ClientLogRow {
+    ClientLogRow { file: file.clone(), lines: log.lines, refusals: log.refusal_count }
 }
 
 fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {

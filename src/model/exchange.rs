@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::model::{Anomaly, Body, Close, Endpoints, FlowId, Frames, Headers, Side, Stamp, Timestamp, Transport};
 
@@ -53,6 +54,9 @@ pub struct Exchange {
     pub endpoints: Endpoints,
     /// In clear or inside TLS.
     pub transport: Transport,
+    /// The target that a CONNECT named (`host:port`; wire text), where it passed inside that tunnel. The server of
+    /// `endpoints` is then the proxy.
+    pub tunnel: Option<Arc<str>>,
     /// The request.
     pub request: Request,
     /// Interim (1xx) responses, in order; capped, the rest are an anomaly.
@@ -85,6 +89,21 @@ impl Exchange {
             Outcome::Answered(response) => Some(response),
             Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
         }
+    }
+
+    /// The bodies of both messages, as far as they were seen.
+    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+        let response = self.response().map(|response| &response.body);
+        [Some(&self.request.body), response].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        let response = match &mut self.outcome {
+            Outcome::Answered(response) => Some(&mut response.body),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        };
+        [Some(&mut self.request.body), response].into_iter().flatten()
     }
 
     /// The response, where one was seen, to add to it.

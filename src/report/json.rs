@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
-use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Step, Verdict};
+use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Regular, Step, Verdict};
 use crate::session::source::Source;
 
 /// Writes the report as one object.
@@ -71,8 +71,15 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
             })
             .collect(),
         joins: summary.joins.iter().map(|row| join(report, row)).collect(),
+        client_logs: summary
+            .client_logs
+            .iter()
+            .map(|row| ClientLogView { file: row.file.clone(), lines: row.lines, refusals: row.refusals })
+            .collect(),
+        unmatched_hops: summary.unmatched_hops.clone(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
+        undecrypted_clients: summary.undecrypted_clients.iter().map(undecrypted_client).collect(),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
     }
@@ -142,11 +149,33 @@ struct SummaryView<F> {
     clients: Vec<ClientView>,
     encryption: Vec<EncryptionView>,
     joins: Vec<JoinView>,
+    client_logs: Vec<ClientLogView>,
+    unmatched_hops: Vec<String>,
     losses: Vec<LossView>,
     tls_flows: Vec<TlsView>,
+    undecrypted_clients: Vec<UndecryptedClientView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<Vec<F>>,
     verdict: VerdictView,
+}
+
+#[derive(Serialize)]
+struct UndecryptedClientView {
+    client: String,
+    requests: u64,
+    irregular: u64,
+    request_bytes: u64,
+    last: String,
+}
+
+fn undecrypted_client(one: &Regular) -> UndecryptedClientView {
+    UndecryptedClientView {
+        client: one.client.to_string(),
+        requests: one.requests,
+        irregular: one.irregular,
+        request_bytes: one.request_bytes,
+        last: one.last.to_string(),
+    }
 }
 
 #[derive(Serialize)]
@@ -179,6 +208,7 @@ struct UnseenView {
 struct HopView {
     name: String,
     servers: Vec<String>,
+    via: Vec<String>,
     clients: Vec<String>,
     transport: &'static str,
     exchanges: u64,
@@ -259,6 +289,13 @@ struct HeadersView {
     dropped: Vec<(String, u64)>,
     changed: Vec<(String, u64)>,
     signed: Vec<(String, u64)>,
+}
+
+#[derive(Serialize)]
+struct ClientLogView {
+    file: String,
+    lines: u64,
+    refusals: u64,
 }
 
 #[derive(Serialize)]
@@ -370,7 +407,8 @@ impl FromIterator<(&'static str, String)> for Pairs {
 fn hop_view(report: &Report<'_>, one: &Hop) -> HopView {
     HopView {
         name: one.name.clone(),
-        servers: one.servers.iter().map(ToString::to_string).collect(),
+        servers: one.server_texts().iter().map(|text| report.clean(text)).collect(),
+        via: if one.target.is_some() { one.servers.iter().map(ToString::to_string).collect() } else { Vec::new() },
         clients: one.clients.iter().map(ToString::to_string).collect(),
         transport: one.transport.label(),
         exchanges: one.exchanges,

@@ -5,14 +5,25 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::model::{
-    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Handshake, LossReason, Protocol, Shut, Side, Stamp, StreamCount,
-    TlsFailure, TlsFailureKind, Transport, Undecoded,
+    Anomaly, Close, Endpoints, FlowClosed, FlowId, FlowOpened, Frame, Handshake, LossReason, Protocol, Proxied, ProxyHeader,
+    Shut, Side, Stamp, StreamCount, TlsFailure, TlsFailureKind, Transport, Undecoded,
 };
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
 use crate::session::jsonl::read::RecordedFlow;
 use crate::session::jsonl::write::{optional_number, write_tls};
 use crate::session::redact::Redactor;
+
+/// Writes the members of an opened line after its type.
+pub(super) fn write_opened(json: &mut JsonText, opened: &FlowOpened) {
+    json.key("flow");
+    json.number(opened.flow.0);
+    json.key("client");
+    json.display(opened.endpoints.client);
+    json.key("server");
+    json.display(opened.endpoints.server);
+    write_stamp(json, "first", Some((opened.first.at, opened.first.frame)));
+}
 
 /// Writes the members of a flow line after its type.
 pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) {
@@ -53,6 +64,13 @@ pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&
         Some(frame) => write_frame(json, frame),
         None => json.null(),
     }
+    if let Some(target) = &closed.tunnel {
+        json.key("tunnel");
+        json.string(&redactor.scrub_text(target));
+    }
+    if let Some(proxied) = closed.proxied.as_deref() {
+        write_proxied(json, proxied);
+    }
     json.key("undecoded");
     json.open(b'[');
     for undecoded in &closed.undecoded {
@@ -66,6 +84,26 @@ pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&
         json.close(b'}');
     }
     json.close(b']');
+}
+
+fn write_proxied(json: &mut JsonText, proxied: &Proxied) {
+    json.key("proxied");
+    json.open(b'{');
+    json.key("version");
+    json.number(proxied.header.version.into());
+    for (name, end) in [("client", proxied.header.client), ("server", proxied.header.server)] {
+        json.key(name);
+        match end {
+            Some(end) => json.display(end),
+            None => json.null(),
+        }
+    }
+    json.key("status");
+    optional_number(json, proxied.status.map(u64::from));
+    json.key("refused");
+    json.boolean(proxied.is_refused);
+    write_stamp(json, "at", Some((proxied.header.stamp.at, proxied.header.stamp.frame)));
+    json.close(b'}');
 }
 
 fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor) {
@@ -175,6 +213,23 @@ fn write_count(json: &mut JsonText, name: &'static str, count: &StreamCount) {
     json.close(b'}');
 }
 
+/// An opened line.
+#[derive(Deserialize)]
+pub(super) struct OpenedLine {
+    flow: u64,
+    client: String,
+    server: String,
+    first: StampPart,
+}
+
+impl OpenedLine {
+    /// The connection that the line tells of.
+    pub(super) fn build(self) -> Result<FlowOpened, String> {
+        let endpoints = Endpoints { client: parse_endpoint(&self.client)?, server: parse_endpoint(&self.server)? };
+        Ok(FlowOpened { flow: FlowId(self.flow), endpoints, first: self.first.build()? })
+    }
+}
+
 /// A flow line.
 #[derive(Deserialize)]
 pub(super) struct FlowLine {
@@ -217,6 +272,10 @@ pub(super) struct FlowLine {
     first_gap: Option<FramePart>,
     #[serde(default)]
     undecoded: Vec<UndecodedPart>,
+    #[serde(default)]
+    tunnel: Option<String>,
+    #[serde(default)]
+    proxied: Option<ProxiedPart>,
 }
 
 impl FlowLine {
@@ -261,6 +320,8 @@ impl FlowLine {
                 .collect(),
             first_gap: self.first_gap.map(|part| Frame::new(part.file, part.frame)),
             undecoded: self.undecoded.into_iter().filter_map(UndecodedPart::build).collect(),
+            proxied: self.proxied.map(|part| part.build().map(Box::new)).transpose()?,
+            tunnel: self.tunnel.map(Arc::from),
         };
         Ok(RecordedFlow { closed, hop: self.hop })
     }
@@ -310,6 +371,29 @@ impl FailurePart {
         };
         let from = if self.by == "client" { Side::Client } else { Side::Server };
         Ok(TlsFailure { kind, from, stamp: self.at.build()? })
+    }
+}
+
+#[derive(Deserialize)]
+struct ProxiedPart {
+    version: u8,
+    #[serde(default)]
+    client: Option<String>,
+    #[serde(default)]
+    server: Option<String>,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    refused: bool,
+    at: StampPart,
+}
+
+impl ProxiedPart {
+    fn build(&self) -> Result<Proxied, String> {
+        let end = |text: &Option<String>| text.as_deref().map(parse_endpoint).transpose();
+        let (client, server) = (end(&self.client)?, end(&self.server)?);
+        let header = ProxyHeader { version: self.version, client, server, stamp: self.at.build()? };
+        Ok(Proxied { header, status: self.status, is_refused: self.refused })
     }
 }
 
