@@ -15,7 +15,8 @@ use crate::cli::Outcome;
 use crate::cli::capture::recording::{Recording, Target};
 use crate::cli::capture::rotation::Rotation;
 use crate::cli::failure::{Exit, Failure, say};
-use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
+use crate::cli::inputs::{self, Inputs, Ran};
+use crate::cli::interrupt::Stop;
 use crate::cli::output::{self, Output};
 use crate::cli::packets::{analyze_packets, source_of};
 use crate::cli::proxy::Arguments;
@@ -131,9 +132,9 @@ impl Arguments {
         while matches!(source.read_batch(&mut batch), Ok(true)) {}
         source.finish();
         let files = source.files();
-        self.judging.judge(report, |analysis, recorder| match inputs::open(&files)? {
+        self.judging.judge(report, |analysis, recorder| match inputs::open(&files, &Stop::default())? {
             Inputs::Packets(files) => analyze_packets(files, Vec::new(), self.judging.resources(), analysis, recorder),
-            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, recorder),
+            Inputs::Sessions(_) => Err(Failure::not_judged("the recording holds no packets", "see why with -v")),
         })
     }
 
