@@ -4,10 +4,12 @@
 //! it answers. A segment acknowledges what its sender had received, so it is held until those octets were delivered (or
 //! given up), and any order of packets in the capture gives the same exchanges.
 
+mod fast_path;
 mod holes;
 mod overlap;
-mod passing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use crate::decode::content::Content;
 use crate::decode::ends::{Ends, KeptEnds, Way};
@@ -24,7 +26,7 @@ use crate::model::{
     Undecoded,
 };
 
-pub(super) use passing::Passing;
+pub(super) use fast_path::FastPath;
 
 /// What handling a flow needs from outside it.
 pub(super) struct Surroundings<'a, 's> {

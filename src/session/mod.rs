@@ -1,12 +1,10 @@
 //! Recorded exchanges and their file formats, each read and written in one place; and the keeping of secrets.
 
-pub mod annotate;
 mod disguises;
 mod json_text;
 pub mod jsonl;
 pub mod merged;
 mod needles;
-pub mod pcapng;
 pub mod record;
 pub mod redact;
 pub mod secrets;
