@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected shall fail")]
 
+#[path = "support/require.rs"]
+mod require;
+
 use std::path::Path;
 use std::process::Command;
+
+use require::{Need, skip};
 
 #[test]
 fn a_client_that_knows_nothing_goes_through_and_the_rule_is_gone_however_hopwire_ends() {
@@ -11,7 +16,7 @@ fn a_client_that_knows_nothing_goes_through_and_the_rule_is_gone_however_hopwire
     let output = Command::new("bash").arg(script).arg(env!("CARGO_BIN_EXE_hopwire")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
-        eprintln!("{text}");
+        skip(Need::Root, text.trim().trim_start_matches("skipped: "));
         return;
     }
     assert!(output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stdout));

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected shall fail")]
 
+#[path = "support/require.rs"]
+mod require;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use require::{Need, skip};
 
 struct Run {
     code: Option<i32>,
@@ -110,7 +115,7 @@ fn an_encrypted_key_opens_with_its_password_alone() {
         .arg(&key)
         .output();
     let Ok(encrypted) = encrypted.filter_success() else {
-        eprintln!("skipped: openssl is not there");
+        skip(Need::Root, "openssl");
         return;
     };
     fs::write(&key, encrypted).unwrap();

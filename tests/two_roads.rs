@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected shall fail")]
 
+#[path = "support/require.rs"]
+mod require;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -12,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use require::{Need, skip};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
@@ -259,7 +263,7 @@ fn the_recording_and_a_capture_of_the_wire_give_equal_exchanges() {
         Ok((capture, _)) => capture,
         Err(reason) => {
             end(proxy);
-            eprintln!("skipped: cannot capture on loopback: {reason}");
+            skip(Need::Root, format!("the right to capture on loopback ({})", reason.trim()));
             return;
         }
     };
