@@ -53,6 +53,7 @@ pub mod decode;
 pub mod hops;
 #[cfg(feature = "keys")]
 pub mod keys;
+#[cfg(feature = "net")]
 pub mod lab;
 pub mod model;
 mod open;
