@@ -18,6 +18,8 @@ pub enum IdKind {
     PartEtag,
     /// A continuation token.
     Token,
+    /// Of a key of the KMS, as responses name it.
+    KmsKey,
 }
 
 impl IdKind {
@@ -29,12 +31,15 @@ impl IdKind {
             Self::Etag => "etag",
             Self::PartEtag => "part-etag",
             Self::Token => "token",
+            Self::KmsKey => "kms-key",
         }
     }
 
     /// The kind of that name.
     pub fn of_label(label: &str) -> Option<Self> {
-        [Self::Upload, Self::Version, Self::Etag, Self::PartEtag, Self::Token].into_iter().find(|kind| kind.label() == label)
+        [Self::Upload, Self::Version, Self::Etag, Self::PartEtag, Self::Token, Self::KmsKey]
+            .into_iter()
+            .find(|kind| kind.label() == label)
     }
 }
 
@@ -93,6 +98,10 @@ impl Ids {
         if let (Some(old), Some(new)) = (old.headers.get(HeaderName::XAmzVersionId), live.headers.get(HeaderName::XAmzVersionId))
         {
             self.add(IdKind::Version, old.to_vec(), new.to_vec());
+        }
+        let key = |response: &Response| response.headers.find("x-amz-server-side-encryption-aws-kms-key-id").map(<[u8]>::to_vec);
+        if let (Some(old), Some(new)) = (key(old), key(live)) {
+            self.add(IdKind::KmsKey, old, new);
         }
         self.learn_etags(recorded, old, live);
     }

@@ -183,10 +183,11 @@ impl Rules {
         name.to_vec()
     }
 
-    fn kms_key(&self, id: &[u8]) -> Vec<u8> {
+    /// By the user's map, or else as the target named the key for what the recorded store named so.
+    fn kms_key(&self, id: &[u8], ids: &Ids) -> Vec<u8> {
         let bare = |id: &[u8]| id.strip_prefix(b"arn:aws:kms:").unwrap_or(id).to_vec();
         let found = self.kms_keys.iter().find(|(old, _)| old.as_bytes() == id || bare(old.as_bytes()) == bare(id));
-        found.map_or_else(|| id.to_vec(), |(_, new)| new.as_bytes().to_vec())
+        found.map_or_else(|| ids.find(IdKind::KmsKey, id).unwrap_or(id).to_vec(), |(_, new)| new.as_bytes().to_vec())
     }
 }
 
@@ -333,7 +334,7 @@ fn copy_headers(call: &Call<'_>, rules: &Rules, ids: &Ids, is_changed: bool, out
                 Some(source) => live_etags(ids, &source.bucket, &source.key, value),
                 None => value.to_vec(),
             },
-            "x-amz-server-side-encryption-aws-kms-key-id" => rules.kms_key(value),
+            "x-amz-server-side-encryption-aws-kms-key-id" => rules.kms_key(value, ids),
             _ => value.to_vec(),
         };
         if memchr::memmem::find(&value, b"[redacted:").is_some() {
