@@ -60,6 +60,8 @@ mod open;
 pub mod pipeline;
 #[cfg(feature = "net")]
 pub mod proxy;
+#[cfg(feature = "net")]
+pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod s3;

@@ -11,7 +11,6 @@ use crate::s3::sigv4::Credential;
 #[derive(Clone)]
 pub(super) struct Profile {
     pub(super) credential: Credential,
-    #[allow(dead_code, reason = "what signs needs it")]
     pub(super) region: Option<String>,
 }
 

@@ -19,6 +19,7 @@ mod predict;
 mod progress;
 mod proxy;
 mod recorded;
+mod replay;
 mod rules;
 mod values;
 
@@ -34,6 +35,7 @@ pub fn run() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Proxy(arguments) => proxy::run(*arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
@@ -61,6 +63,8 @@ enum Command {
     Capture(Box<capture::Arguments>),
     /// Stands in the path and forwards every byte as it came, with a CA you hold; records and judges what passes
     Proxy(Box<proxy::Arguments>),
+    /// Sends a recorded session to another endpoint, and compares what comes out
+    Replay(Box<replay::Arguments>),
     /// Two recordings of the same job: the first call that one lacks, every difference, and its cause
     Compare(compare::Arguments),
     /// Which requests of a recording each SDK would refuse over http, and what would leak; sends nothing

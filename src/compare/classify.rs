@@ -13,7 +13,7 @@ pub(super) fn of_outcome(before: &CallRecord, after: &CallRecord) -> Class {
     if let Some(class) = CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class) {
         return class;
     }
-    let is_about_encryption = code.starts_with("KMS") || code.contains("Encryption") || code.contains("SSE");
+    let is_about_encryption = code.to_ascii_lowercase().starts_with("kms") || code.contains("Encryption") || code.contains("SSE");
     match worse.status {
         _ if is_about_encryption => Class::EncryptionPolicy,
         None => Class::Transport,
