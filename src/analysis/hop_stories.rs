@@ -77,7 +77,7 @@ fn events_of(text: &str) -> (Vec<Event>, HashMap<FlowId, String>) {
             let client = Endpoint::new(words[0].parse().unwrap(), 40_000 + number);
             let endpoints = Endpoints { client, server: Endpoint::new(server.ip(), server.port()) };
             let first = Stamp { at: Timestamp::EPOCH, frame: Frame::new(0, u64::from(number)) };
-            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first };
+            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first, syn: None };
             opened.push(Event::FlowOpened(flow.clone()));
             flows.insert(label.to_owned(), (flow, words.len() > 2, 0));
         } else {
@@ -226,6 +226,18 @@ fn a_retry_is_another_call_and_a_resend_is_the_same() {
     assert_eq!(told.order, "B1<F1 C1<F1 F1<F1");
     assert_eq!((told.join().joined, told.join().retries, told.join().resends), (1, 0, 1));
     assert_eq!((told.join().unmatched_downstream, told.join().unmatched_upstream), (0, 0));
+}
+
+#[test]
+fn a_call_with_more_resends_than_a_chain_holds_is_given_out_with_all_of_them() {
+    let same = format!("amz-sdk-invocation-id: i | amz-sdk-request: attempt=1 | {}", signed("ab"));
+    let mut text = format!("{HOPS}C = 10.0.0.4 10.0.0.3:9000\n");
+    for time in 1..60 {
+        text.push_str(&format!("B {time}..{} GET /b/k | {same} => -\n", time + 1));
+    }
+    text.push_str(&format!("C 61..62 GET /b/k | {same} => 200\nF 0..70 GET /b/k | {same} => 200"));
+    let told = run(&text);
+    assert_eq!(told.order.split(' ').count(), 61, "{}", told.order);
 }
 
 #[test]

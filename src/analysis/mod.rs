@@ -5,7 +5,9 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod nat;
 mod recorded;
+mod signatures;
 mod stage;
 mod summary;
 mod tables;
@@ -34,7 +36,7 @@ pub use crate::rules::Completeness;
 pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientLogRow, ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow,
-    OperationRow, Summary, TlsRow,
+    OperationRow, SignatureCounts, Summary, TlsRow,
 };
 
 use crate::hops::Correlator;
@@ -44,8 +46,10 @@ use crate::model::{
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
+use crate::s3::sigv4::Credential;
 use crate::session::secrets::Exposed;
 use hold::Hold;
+use nat::Nat;
 use stage::Stage;
 use verifier::Verifier;
 
@@ -64,6 +68,8 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// The clients' own logs, by file.
     pub client_logs: Vec<(String, ClientLog)>,
+    /// Secrets to verify signatures with.
+    pub credentials: Vec<Credential>,
 }
 
 /// Hears what a run says while it goes on.
@@ -119,6 +125,7 @@ pub struct JudgedSealed<'x> {
 /// An event is held while the hops in use show themselves, then judged and counted, in the order of the capture. An exchange that
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
+    nat: Nat,
     hold: Hold,
     verifier: Verifier,
     correlator: Correlator,
@@ -131,6 +138,7 @@ impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
         Self {
+            nat: Nat::default(),
             hold: Hold::new(),
             verifier: Verifier::default(),
             correlator: Correlator::default(),
@@ -156,6 +164,16 @@ impl Analysis {
 
     /// An event, in capture order.
     pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if self.nat.leaves_out(&event) {
+            return;
+        }
+        if let Event::FlowOpened(opened) = &event
+            && let Some(copy) = self.nat.handle_open(opened)
+        {
+            // It is counted already.
+            self.observe(&event);
+            return self.stage.handle_alias(copy.kept.server, copy.other.server);
+        }
         if let Event::Exchange(exchange) = &mut event {
             self.verifier.verify(exchange);
         }

@@ -8,6 +8,7 @@ use crate::model::{Exchange, Frame, LossReason, Proxied, Side, Timestamp, TlsFai
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
+use crate::s3::sigv4::{Check, Credential};
 use crate::s3::{Call, Encryption};
 use crate::session::secrets::{Exposed, Exposure};
 
@@ -50,6 +51,8 @@ pub struct Context<'a> {
     pub client: ClientId,
     /// Whether anybody on the path could read it.
     pub is_clear: bool,
+    /// What came of its signature, where secrets were given.
+    pub signature: Option<&'a Check>,
     /// Whether the request names any encryption.
     pub request_encrypted: bool,
     /// Whether the response names any encryption.
@@ -81,6 +84,16 @@ impl<'a> Disclosure<'a> {
     /// The secrets of one sort.
     pub fn of(&self, exposure: Exposure) -> impl Iterator<Item = &'a Exposed<'a>> {
         self.secrets.iter().filter(move |secret| secret.kind.exposure() == exposure)
+    }
+
+    /// Whether a recording replaced the secret, so that nothing is known of its form.
+    pub fn is_redacted(&self, secret: &Exposed<'_>) -> bool {
+        let request = &self.exchange.request;
+        let (headers, body, is_target) = match (secret.from, self.exchange.response()) {
+            (Side::Server, Some(response)) => (&response.headers, &response.body, false),
+            _ => (&request.headers, &request.body, request.is_target_redacted && secret.text == request.target()),
+        };
+        is_target || headers.is_redacted_value(secret.text) || (body.is_redacted && secret.text == body.kept)
     }
 
     /// Whether the server's response is a success.
@@ -133,6 +146,8 @@ pub struct View<'a> {
     pub proxied: &'a [ProxiedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
+    /// The secrets that the user gave to verify signatures with.
+    pub credentials: &'a [Credential],
     /// The capture time of the last event.
     pub now: Timestamp,
 }
