@@ -125,3 +125,18 @@ fn each_reason_why_nothing_was_judged_has_its_own_next_step() {
     let told = run(health);
     assert!(!told.summary.verdict.unjudged.unwrap().action.contains("key log"), "no key helps where nothing was sent");
 }
+
+#[test]
+fn a_tunnel_that_the_proxy_refuses_is_the_reason_why_nothing_was_judged() {
+    let refused = "= 172.18.0.5 172.18.0.8:3128\n> CONNECT store.example:7443\n< 403 | Server: squid/5.7 | X-Squid-Error: ERR_ACCESS_DENIED 0\n";
+    let told = run(&refused.repeat(2));
+    told.check(Outcome::NotJudged, &["tunnel-refused"], &[CALLS_FAILED]);
+    let message = failure(&told);
+    for part in ["2 CONNECT requests to store.example:7443", "403 (ERR_ACCESS_DENIED 0)", "Squid does not allow"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let unjudged = told.summary.verdict.unjudged.unwrap();
+    assert!(unjudged.action.contains("SSL_ports"), "{unjudged:?}");
+    let open = run("= 172.18.0.5 172.18.0.8:3128\n> CONNECT store.example:7443\n< 200\n");
+    assert!(!open.fired().contains(&"tunnel-refused"));
+}

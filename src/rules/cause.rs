@@ -54,7 +54,8 @@ fn explaining<'f>(failure: &Finding, findings: &'f [Finding], view: &View<'_>) -
     let status: u16 = failure.subject_of("status")?.parse().ok()?;
     let client = failure.subject_of("client");
     let is_cause = |one: &&Finding| {
-        let is_same_client = one.subject_of("client").is_none_or(|own| Some(own) == client);
+        // On another hop the client is another: the proxy.
+        let is_same_client = one.hop != failure.hop || one.subject_of("client").is_none_or(|own| Some(own) == client);
         one.rule.name != failure.rule.name && is_same_client && is_same_path(one.hop, failure.hop, view)
     };
     let refused = |one: &Finding| one.refused.filter(|(with, _)| *with == status).map(|(_, calls)| calls);
@@ -89,7 +90,7 @@ fn by_hop(hop: HopId, view: &View<'_>) -> String {
         None => String::new(),
     };
     let end = if behind.is_empty() { "" } else { "." };
-    format!("The clients use plain HTTP on {}{server}{end}{behind}", view.hop_name(hop))
+    format!("The connections on {}{server} are not encrypted{end}{behind}", view.hop_name(hop))
 }
 
 fn by_code(failure: &Finding, view: &View<'_>) -> Option<Explained> {

@@ -54,6 +54,7 @@ rules! {
     write_refused_by_client
     request_refused_by_client
     calls_failed
+    tunnel_refused
     sse_refused_by_store
     sse_c_key_in_clear
     session_token_in_clear

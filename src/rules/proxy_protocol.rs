@@ -61,6 +61,7 @@ fn finding(row: &ProxiedFlows, view: &View<'_>) -> Finding {
         .shown_by(vec![Evidence { frames, ..Evidence::default() }]);
     if row.refused > 0 {
         finding.severity = Severity::Warning;
+        finding = finding.refusing(Some((400, row.refused)));
         finding = finding.fixed_by(Fix::untested(
             "take send-proxy (or send-proxy-v2) off the proxy's server line, or turn the PROXY protocol on at the server",
             "",

@@ -36,9 +36,10 @@ impl Watch for State {
                 _ => "This kind is not decoded.",
             };
             let message = format!(
-                "{} on {} stayed shut ({}), with {} of application data not judged. {todo}",
+                "{} on {} {} not decrypted ({}), with {} of application data not judged. {todo}",
                 counted(shut.count, "TLS connection", "TLS connections"),
                 view.hop_name(shut.hop),
+                if shut.count == 1 { "was" } else { "were" },
                 shut.reason,
                 bytes_text(shut.sealed_bytes)
             );
