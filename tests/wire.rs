@@ -11,7 +11,10 @@ use support::{Connection, Seen, decode};
 const REQUEST: &[u8] = b"PUT /bucket/key HTTP/1.1\r\nHost: store\r\nContent-Length: 5\r\n\r\nhello";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-fn seen(talk: &[(Side, &[u8])], segment_max: usize) -> Seen {
+/// What both sides send, in order.
+type Talk<'a> = &'a [(Side, &'a [u8])];
+
+fn seen(talk: Talk<'_>, segment_max: usize) -> Seen {
     let mut connection = Connection::open(40_000, 0, segment_max, 1_000_000, 2_000_000);
     for (side, bytes) in talk {
         match side {
@@ -70,7 +73,7 @@ fn plaintext_of_another_protocol_is_counted_by_what_it_is() {
     let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".as_slice();
     let upgraded = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n".as_slice();
     let get = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n".as_slice();
-    let cases: [(&[(Side, &[u8])], Option<LossReason>); 4] = [
+    let cases: [(Talk<'_>, Option<LossReason>); 4] = [
         (&[(Side::Client, http2)], Some(LossReason::Http2)),
         (&[(Side::Client, b"\x01\x02\x03 no protocol that is known\n")], Some(LossReason::NotHttp)),
         (&[(Side::Client, get), (Side::Server, upgraded), (Side::Client, b"\x81\x05hello")], Some(LossReason::Tunnel)),
