@@ -446,3 +446,18 @@ const RECORD_BYTES_USUAL: usize = PACKET_BYTES_USUAL as usize + 1024;
 
 /// The buffer grows at least to twice this for a long record.
 const GROWTH_BYTES_MIN: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn translated_line_ends_are_told_from_bytes_that_hold_a_bare_lf() {
+        let packets: Vec<u8> = (0..4096_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        assert!(!has_translated_line_ends(&packets));
+        let translated: Vec<u8> =
+            packets.iter().flat_map(|byte| if *byte == b'\n' { vec![b'\r', b'\n'] } else { vec![*byte] }).collect();
+        assert!(has_translated_line_ends(&translated));
+        assert!(!has_translated_line_ends(b"\r\n\r\n"), "too few to tell");
+    }
+}
