@@ -77,7 +77,7 @@ fn events_of(text: &str) -> (Vec<Event>, HashMap<FlowId, String>) {
             let client = Endpoint::new(words[0].parse().unwrap(), 40_000 + number);
             let endpoints = Endpoints { client, server: Endpoint::new(server.ip(), server.port()) };
             let first = Stamp { at: Timestamp::EPOCH, frame: Frame::new(0, u64::from(number)) };
-            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first };
+            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first, syn: None };
             opened.push(Event::FlowOpened(flow.clone()));
             flows.insert(label.to_owned(), (flow, words.len() > 2, 0));
         } else {

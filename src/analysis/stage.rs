@@ -57,6 +57,11 @@ impl Stage {
         self.topology.handle_hop_name(server, name);
     }
 
+    /// A server was seen under another address, too: before its address was translated.
+    pub(super) fn handle_alias(&mut self, server: Endpoint, alias: Endpoint) {
+        self.topology.handle_alias(server, alias);
+    }
+
     pub(super) fn handle_name(&mut self, ip: IpAddr, name: &str) {
         self.topology.handle_name(ip, name);
     }

@@ -33,6 +33,8 @@ pub struct Topology {
     /// Hops inside tunnels, by the proxy and the target that CONNECT named.
     by_target: HashMap<(Endpoint, Arc<str>), HopId>,
     hops: Vec<Hop>,
+    /// Other addresses of servers, before they were translated.
+    aliases: Vec<(Endpoint, Endpoint)>,
     last: Option<(Endpoint, HopId)>,
     /// Hops, where their calls were seen to go on, and how many calls.
     joined: Vec<(HopId, HopId, u64)>,
@@ -60,6 +62,13 @@ impl Topology {
             topology.handle_name(ip, &name);
         }
         topology
+    }
+
+    /// Another address of a server, before it was translated.
+    pub fn handle_alias(&mut self, server: Endpoint, alias: Endpoint) {
+        if server != alias && self.aliases.len() < Self::SERVERS_MAX && !self.aliases.contains(&(server, alias)) {
+            self.aliases.push((server, alias));
+        }
     }
 
     /// A host name from the capture. The first name of an address stays.
@@ -276,7 +285,11 @@ impl Topology {
     /// Ends the run: the hops with their order.
     pub fn into_hops(mut self) -> Vec<Hop> {
         self.settle();
-        self.hops.into_iter().zip(self.upstreams).map(|(hop, upstream)| Hop { upstream, ..hop }).collect()
+        let aliases = self.aliases;
+        let aliases_of =
+            |hop: &Hop| aliases.iter().filter(|(server, _)| hop.servers.contains(server)).map(|(_, alias)| *alias).collect();
+        let hops = self.hops.into_iter().zip(self.upstreams);
+        hops.map(|(hop, upstream)| Hop { upstream, aliases: aliases_of(&hop), ..hop }).collect()
     }
 
     /// Whether the server of `hop` is the client of `next`. On one machine, where all addresses are equal, only the headers of
@@ -402,6 +415,7 @@ impl Topology {
             name,
             servers: vec![server],
             target: None,
+            aliases: Vec::new(),
             clients: Vec::new(),
             transport,
             exchanges: 0,
@@ -440,11 +454,15 @@ impl Topology {
     fn declares(&self, declared: &DeclaredHop, server: Endpoint) -> bool {
         declared.servers.iter().any(|(host, ip, port)| {
             let same_host = match ip.or_else(|| host.parse().ok()) {
-                Some(ip) => ip == server.ip,
+                Some(ip) => ip == server.ip || self.is_alias(server, ip),
                 None => self.names.get(&server.ip).is_some_and(|name| naming::host_word(host).as_ref() == Some(name)),
             };
             same_host && port.is_none_or(|port| port == server.port)
         })
+    }
+
+    fn is_alias(&self, server: Endpoint, ip: IpAddr) -> bool {
+        self.aliases.iter().any(|(of, alias)| *of == server && alias.ip == ip)
     }
 
     fn server_word(&self, server: Endpoint) -> String {
