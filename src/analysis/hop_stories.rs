@@ -229,6 +229,18 @@ fn a_retry_is_another_call_and_a_resend_is_the_same() {
 }
 
 #[test]
+fn a_call_with_more_resends_than_a_chain_holds_is_given_out_with_all_of_them() {
+    let same = format!("amz-sdk-invocation-id: i | amz-sdk-request: attempt=1 | {}", signed("ab"));
+    let mut text = format!("{HOPS}C = 10.0.0.4 10.0.0.3:9000\n");
+    for time in 1..60 {
+        text.push_str(&format!("B {time}..{} GET /b/k | {same} => -\n", time + 1));
+    }
+    text.push_str(&format!("C 61..62 GET /b/k | {same} => 200\nF 0..70 GET /b/k | {same} => 200"));
+    let told = run(&text);
+    assert_eq!(told.order.split(' ').count(), 61, "{}", told.order);
+}
+
+#[test]
 fn equal_requests_at_one_time_are_told_apart_by_their_answers() {
     let told = run(&format!(
         "{HOPS}G = 10.0.0.5 10.0.0.4:8091\nC = 10.0.0.4 10.0.0.2:9000

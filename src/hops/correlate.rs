@@ -263,8 +263,9 @@ impl Correlator {
         let mut root = number;
         for _ in 0..CHAIN_MAX {
             match self.line.get(root).and_then(|waiting| waiting.down) {
-                Some((front, _)) => root = front,
-                None => break,
+                // One that was given out already, since the chain was too long, is not the root of what is left.
+                Some((front, _)) if self.line.get(front).is_some() => root = front,
+                Some(_) | None => break,
             }
         }
         let mut members = vec![root];
@@ -277,6 +278,10 @@ impl Correlator {
                 }
             }
             at += 1;
+        }
+        if !members.contains(&number) {
+            // Beyond the longest chain: whoever is asked for is given, or nothing would ever leave the line.
+            members = vec![number];
         }
         members
     }

@@ -78,10 +78,10 @@ impl Watch for State {
             (encryption.customer_key.as_deref(), encryption.customer_key_md5.as_deref()),
             (encryption.copy_source_key.as_deref(), encryption.copy_source_key_md5.as_deref()),
         ];
-        for key in keys() {
-            let key = Unescaped::new(key.value);
+        for secret in keys() {
+            let key = Unescaped::new(secret.value);
             let md5 = digests.iter().find(|(have, _)| *have == Some(key.bytes())).and_then(|(_, md5)| *md5);
-            row_keys.add(key.bytes(), md5);
+            row_keys.add(key.bytes(), md5, disclosed.is_redacted(secret));
         }
         if is_first {
             findings.raise(render(row, &disclosed.view));
@@ -109,13 +109,12 @@ impl Watch for State {
 }
 
 impl Keys {
-    fn add(&mut self, key: &[u8], md5: Option<&[u8]>) {
+    fn add(&mut self, key: &[u8], md5: Option<&[u8]>, is_redacted: bool) {
         let raw = STANDARD.decode(key);
-        // A session that was read back has a placeholder, which says nothing of the key's form.
-        let is_redacted = key.starts_with(b"[redacted:");
         let is_sound = raw.as_ref().is_ok_and(|raw| {
             raw.len() == 32 && md5.is_none_or(|sent| STANDARD.decode(sent).is_ok_and(|sent| sent == Md5::digest(raw).as_slice()))
         });
+        // What stands for a key in a recording says nothing of its form.
         self.malformed += u64::from(!is_sound && !is_redacted);
         let digest: [u8; 32] = Sha256::digest(raw.as_deref().unwrap_or(key)).into();
         self.digests.add(&digest, |have, new| have == new, |new| *new);
