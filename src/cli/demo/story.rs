@@ -198,7 +198,7 @@ fn tell(number: usize, scene: &Scene, ran: &Ran, summary: &Summary) {
     print(format_args!("\n{number}. {}", scene.title));
     match &ran.outcome {
         Outcome::Works(files) => {
-            print(format_args!("   the job works: {} calls, {files} files committed and read back", ran.calls))
+            print(format_args!("   the job works: {} calls, {files} files committed and read back", ran.calls));
         }
         Outcome::Fails { step, reason } => {
             let step = match step {
