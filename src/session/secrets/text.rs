@@ -56,6 +56,13 @@ fn has_telling_escape(url: &[u8]) -> bool {
     })
 }
 
+/// What the value of a form's field is, by its `Content-Disposition` line.
+pub fn field_of_form(line: &[u8]) -> Option<Kind> {
+    let mut found = Vec::new();
+    in_text(&[line, b"\r\n\r\nvalue"].concat(), &mut found);
+    found.iter().find(|secret| secret.form == Form::Form).map(|secret| secret.kind)
+}
+
 /// A search over a resolved text; what is found has its places there.
 struct Search<'t> {
     text: &'t Unescaped<'t>,
