@@ -1,6 +1,6 @@
 //! Which flows and exchanges to keep, and which of their packets that means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -114,6 +114,11 @@ impl Flows {
     /// Whether the payload of a segment is plaintext of a connection of which nothing was decoded.
     pub(super) fn is_undecoded(&self, segment: &Segment, ordinal: u64) -> bool {
         self.fate(segment, ordinal).is_some_and(|fate| fate.is_undecoded)
+    }
+
+    /// The flows of which nothing was decoded though anybody can read them.
+    pub(super) fn undecoded(&self) -> HashSet<FlowId, RandomState> {
+        self.by_ends.values().flatten().filter(|fate| fate.is_undecoded).map(|fate| FlowId(fate.first_ordinal)).collect()
     }
 
     /// Whether the payload of a segment is cut off.

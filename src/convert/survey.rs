@@ -166,7 +166,9 @@ impl<'a> Surveyor<'a> {
         self.check()?;
         self.flows.check(&self.options.choice)?;
         let keys = self.keys(secrets);
-        let Self { flows, collector, undecoded, .. } = self;
+        let Self { flows, collector, mut undecoded, .. } = self;
+        let cut = flows.undecoded();
+        undecoded.forget(|flow| cut.contains(&flow));
         Ok(Survey { source, interfaces, is_fine, keys, names, flows, collector, undecoded })
     }
 

@@ -97,9 +97,24 @@ pub fn in_exchange<'x>(exchange: &'x Exchange, bodies: [bool; 2], found: &mut Ve
         scan.body(Side::Client, &request.body.kept);
     }
     if let Some(response) = exchange.response() {
-        scan.response(response, is_folded, reads_response);
+        let body = &response.body.kept;
+        if target.starts_with(METADATA_TOKEN) && response.status < 300 && !body.is_empty() {
+            scan.places.push(Secret { range: 0..body.trim_ascii_end().len(), kind: Kind::Bearer, form: Form::Text });
+            scan.take(Side::Server, None, body);
+        }
+        scan.response(response, is_folded, reads_response || hands_out_credentials(target));
     }
 }
+
+/// Whether a path is one at which an instance or a container gets its credentials, whatever a store would call it.
+fn hands_out_credentials(target: &[u8]) -> bool {
+    const PATHS: [&[u8]; 5] =
+        [b"/latest/meta-data/", b"/latest/api/token", b"/computeMetadata/", b"/v2/credentials/", b"/metadata/identity/"];
+    PATHS.iter().any(|path| target.starts_with(path))
+}
+
+/// Where version 2 of the instance metadata service returns a token as its whole body.
+const METADATA_TOKEN: &[u8] = b"/latest/api/token";
 
 struct Scan<'s, 'x> {
     places: Vec<Secret>,
