@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Anomaly, Exchange, FlowClosed, Loss, LossReason, Protocol};
-use crate::rules::{Completeness, Gaps, ShutFlows, UndecodedFlows, Unseen};
+use crate::model::{Anomaly, Exchange, FlowClosed, Handshake, Loss, LossReason, Protocol, SealedExchange};
+use crate::rules::{Completeness, Gaps, Regular, ShutFlows, TlsFailures, UndecodedFlows, Unseen};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -16,7 +16,9 @@ pub(super) struct Flows {
     pub(super) losses: Vec<LossRow>,
     pub(super) tls: Vec<TlsRow>,
     pub(super) shut: Vec<ShutFlows>,
+    pub(super) regular: Vec<Regular>,
     pub(super) undecoded: Vec<UndecodedFlows>,
+    pub(super) tls_failures: Vec<TlsFailures>,
 }
 
 impl Flows {
@@ -31,6 +33,16 @@ impl Flows {
         total.unseen.raise(Unseen::FileBytes, counts.file_places_unread, counts.file_bytes_unread);
         total.unseen.raise(Unseen::Quic, counts.packets_quic, 0);
         total.unseen.raise(Unseen::EncryptedPackets, counts.packets_encrypted, 0);
+    }
+
+    /// Counts a request inside TLS that was not decrypted.
+    pub(super) fn observe_sealed(&mut self, sealed: &SealedExchange) {
+        let (client, bytes, at) = (sealed.endpoints.client.ip, *sealed.request.octets.end(), sealed.request.start);
+        if let Some(one) = self.regular.iter_mut().find(|one| one.client == client) {
+            one.add(bytes, at);
+        } else if self.regular.len() < Regular::CLIENTS_MAX {
+            self.regular.push(Regular::new(client, bytes, at));
+        }
     }
 
     pub(super) const fn handle_open(&mut self) {
@@ -66,7 +78,7 @@ impl Flows {
             let kind = if closed.protocol.is_readable() { Unseen::of_loss(undecoded.reason) } else { Unseen::InsideTls };
             total.unseen.add(kind, 1, undecoded.bytes);
         }
-        let Protocol::Tls { shut, sealed_bytes, .. } = &closed.protocol else {
+        let Protocol::Tls { shut, sealed_bytes, handshake, .. } = &closed.protocol else {
             return;
         };
         total.unseen.add(
@@ -75,16 +87,32 @@ impl Flows {
             if shut.is_some() { *sealed_bytes } else { 0 },
         );
         total.tls_flows += 1;
+        if let Handshake::Failed(failure) = handshake {
+            count_word(&mut total.tls_failed, failure.kind.label());
+            return;
+        }
         let Some(reason) = shut.as_ref().map(crate::model::Shut::label) else {
-            total.tls_flows_decrypted += 1;
+            total.tls_flows_decrypted += u64::from(*handshake != Handshake::Open);
             return;
         };
-        match total.tls_undecrypted.iter_mut().find(|(have, _)| *have == reason) {
-            Some((_, count)) => *count += 1,
-            None => total.tls_undecrypted.push((reason, 1)),
-        }
+        count_word(&mut total.tls_undecrypted, reason);
         if let Some(hop) = hop {
             self.add_shut(closed, hop, reason);
+        }
+    }
+
+    /// Counts a TLS flow that failed, by cause.
+    pub(super) fn add_failed(&mut self, closed: &FlowClosed, hop: HopId) {
+        let Protocol::Tls { handshake: Handshake::Failed(failure), .. } = &closed.protocol else { return };
+        let (kind, from, first, requests) = (failure.kind, failure.from, failure.stamp.frame, u64::from(closed.exchanges));
+        let same = |row: &TlsFailures| (row.hop, row.kind, row.from) == (hop, kind, from);
+        match self.tls_failures.iter_mut().find(|row| same(row)) {
+            Some(row) => {
+                row.count += 1;
+                row.requests += requests;
+                row.first = row.first.min(first);
+            }
+            None => self.tls_failures.push(TlsFailures { hop, kind, from, count: 1, requests, first }),
         }
     }
 
@@ -164,5 +192,12 @@ impl Flows {
                 first,
             }),
         }
+    }
+}
+
+fn count_word(counts: &mut Vec<(&'static str, u64)>, word: &'static str) {
+    match counts.iter_mut().find(|(have, _)| *have == word) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((word, 1)),
     }
 }

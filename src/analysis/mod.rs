@@ -17,6 +17,8 @@ mod hop_stories;
 mod stories;
 #[cfg(test)]
 mod transcript;
+#[cfg(test)]
+mod verdict_stories;
 
 use std::net::IpAddr;
 

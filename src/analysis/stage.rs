@@ -14,7 +14,7 @@ use crate::hops::{
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
 use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
 use crate::s3::client_log::ClientLog;
-use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation};
+use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
 use crate::session::secrets::{Exposed, in_exchange};
 
 /// All that is known of a run so far.
@@ -67,7 +67,8 @@ impl Stage {
         match event {
             Event::Exchange(exchange) => self.topology.observe_exchange(exchange),
             Event::FlowClosed(closed) => self.topology.observe_flow(closed),
-            Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => {}
+            Event::Sealed(sealed) => self.flows.observe_sealed(sealed),
+            Event::FlowOpened(_) | Event::Lost(_) => {}
         }
     }
 
@@ -159,7 +160,9 @@ impl Stage {
             gaps: &flows.gaps,
             completeness: &flows.completeness,
             shut: &flows.shut,
+            regular: &flows.regular,
             undecoded: &flows.undecoded,
+            tls_failures: &flows.tls_failures,
             logs: &logs,
             now,
         };
@@ -183,6 +186,7 @@ impl Stage {
         self.flows.handle_exchange(exchange);
         let hop = self.topology.count_exchange(exchange);
         let call = self.read(exchange);
+        self.flows.completeness.health_checks += u64::from(call.as_ref().is_some_and(Call::is_health_check));
         let secrets = secrets_of(exchange, call.as_ref());
         let judged = call.as_ref().filter(|call| !call.is_health_check());
         let client = judged.map(|call| self.count_client(call, hop));
@@ -215,8 +219,9 @@ impl Stage {
         Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
     }
 
+    /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
     fn read<'x>(&self, exchange: &'x Exchange) -> Option<Call<'x>> {
-        Call::read(exchange, &self.domains)
+        Call::read(exchange, &self.domains).filter(|_| !is_plaintext_to_tls(exchange))
     }
 
     /// Remembers a call for the exchanges that stay shut.
@@ -304,7 +309,9 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };
@@ -319,7 +326,11 @@ impl Stage {
         if let Some(hop) = undecoded {
             self.flows.add_undecoded(closed, hop);
         }
-        let used = self.topology.count_shut_flow(closed).or(undecoded);
+        let failed = self.topology.count_failed_flow(closed);
+        if let Some(hop) = failed {
+            self.flows.add_failed(closed, hop);
+        }
+        let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
         let used = used.or_else(|| self.topology.find(closed.endpoints.server));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
@@ -347,7 +358,9 @@ impl Stage {
             gaps: &self.flows.gaps,
             completeness: &self.flows.completeness,
             shut: &self.flows.shut,
+            regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
+            tls_failures: &self.flows.tls_failures,
             logs: &self.logs,
             now: self.now,
         };

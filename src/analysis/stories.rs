@@ -479,14 +479,18 @@ fn smaller_rules_fire_on_what_they_are_about_and_not_beside_it() {
 }
 
 #[test]
-fn selection_hides_findings_and_not_the_verdict() {
+fn a_rule_that_was_left_out_decides_no_verdict_and_is_named() {
     let text = [&failing_job(V1, &GAPS), cleanup().as_str()].concat();
     let select = Some(vec!["error-response".to_owned()]);
     let told = run_with(&text, Options { select, ..Options::default() });
     assert_eq!(told.fired(), ["error-response"]);
-    assert_eq!(told.outcome(), Outcome::RefusedBeforeTheWire);
+    assert_eq!(told.outcome(), Outcome::Clean);
+    assert!(told.summary.verdict.left_out.contains(&(REFUSED, 1)), "{:?}", told.summary.verdict.left_out);
+    assert!(told.summary.verdict.message.contains("copy-refused-by-client (1)"), "{}", told.summary.verdict.message);
     let told = run_with(&text, Options { ignore: vec![REFUSED.to_owned()], ..Options::default() });
     assert!(!told.fired().contains(&REFUSED) && !told.raised.contains(&REFUSED));
+    assert_eq!(told.outcome(), Outcome::Exposed);
+    assert_eq!(told.summary.verdict.failure, None);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Tables {
     pub(super) fn add(&mut self, call: &Call<'_>, context: &Context<'_>) {
         let counted = self.operations.entry((context.hop, call.operation)).or_default();
         counted.count += 1;
-        counted.errors += u64::from(call.status().is_some_and(|status| status >= 400));
+        counted.errors += u64::from(call.has_failed());
         counted.request_bytes = counted.request_bytes.saturating_add(call.exchange.request.body.length);
         if let Some(response) = call.exchange.response() {
             counted.response_bytes = counted.response_bytes.saturating_add(response.body.length);

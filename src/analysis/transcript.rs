@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::analysis::{Analysis, Counts, Judged, Options, Sink, Summary};
 use crate::model::{
     Body, Close, Ending, Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Framing,
-    Headers, Loss, Outcome, Protocol, Request, Response, Shut, Side, Stamp, StreamCount, Timestamp, TlsVersion, TlsView,
-    Transport, Version,
+    Handshake, Headers, Loss, Outcome, Protocol, Request, Response, Shut, Side, Stamp, StreamCount, Timestamp, TlsVersion,
+    TlsView, Transport, Version,
 };
 use crate::rules::{Finding, Outcome as VerdictOutcome};
 
@@ -148,7 +148,11 @@ impl Script {
         let is_tls = words.get(2) == Some(&"tls");
         let view = TlsView { version: Some(TlsVersion::Tls13), suite: Some(0x1301), ..TlsView::default() };
         let transport = if is_tls { Transport::Tls(std::sync::Arc::new(view.clone())) } else { Transport::Clear };
-        let protocol = if is_tls { Protocol::Tls { view, shut: None, sealed_bytes: 1000 } } else { Protocol::Http1 };
+        let protocol = if is_tls {
+            Protocol::Tls { view, shut: None, sealed_bytes: 1000, handshake: Handshake::Established }
+        } else {
+            Protocol::Http1
+        };
         let flow = FlowId(self.frame);
         self.events.push(Event::FlowOpened(FlowOpened { flow, endpoints, first }));
         let count = StreamCount { delivered: 1000, ..StreamCount::default() };
@@ -190,7 +194,8 @@ impl Script {
             "unacknowledged" => closed.server.acknowledged = 0,
             "shut" => {
                 let view = TlsView { sni: Some(value.to_owned()), version: Some(TlsVersion::Tls13), ..TlsView::default() };
-                closed.protocol = Protocol::Tls { view, shut: Some(Shut::NoSecret), sealed_bytes: 4000 };
+                closed.protocol =
+                    Protocol::Tls { view, shut: Some(Shut::NoSecret), sealed_bytes: 4000, handshake: Handshake::Established };
             }
             _ => panic!("{rest}"),
         }

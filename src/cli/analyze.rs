@@ -17,7 +17,7 @@ use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_r
 use crate::decode::tls::KeyLog;
 use crate::model::Secret;
 use crate::report::{Format, Recorder, Report, Style, render};
-use crate::rules::{Completeness, Outcome};
+use crate::rules::Completeness;
 use crate::s3::client_log::ClientLog;
 use crate::session::redact::Redactor;
 
@@ -238,16 +238,12 @@ fn write_report(format: Format, arguments: &Judging, ran: &Ran, redactor: &Redac
 
 /// The exit code, and why nothing could be judged where that is so.
 fn conclude(arguments: &Judging, summary: &Summary) -> Ended {
-    let calls: u64 = summary.hops.iter().map(|hop| hop.calls).sum();
-    let limit = arguments.fail_on.severity();
-    let failed = limit.is_some_and(|limit| summary.findings.iter().any(|finding| finding.severity >= limit));
-    let blind = summary.verdict.outcome == Outcome::NotJudged;
-    if failed && !blind {
-        return Ok(Exit::Findings);
+    if let Some(unjudged) = &summary.verdict.unjudged {
+        return Err(Failure::not_judged(&unjudged.cause, &unjudged.action));
     }
-    if blind || calls == 0 && summary.verdict.outcome != Outcome::RefusedBeforeTheWire {
-        let (what, help) = why_not_judged(&summary.completeness);
-        return Err(Failure::not_judged(what, help));
+    let limit = arguments.fail_on.severity();
+    if limit.is_some_and(|limit| summary.findings.iter().any(|finding| finding.severity >= limit)) {
+        return Ok(Exit::Findings);
     }
     match lost(&summary.completeness) {
         Some(lost) if arguments.strict => Err(Failure::not_judged(
@@ -256,29 +252,6 @@ fn conclude(arguments: &Judging, summary: &Summary) -> Ended {
         )),
         _ => Ok(Exit::Done),
     }
-}
-
-fn why_not_judged(view: &Completeness) -> (String, &'static str) {
-    let shut: u64 = view.tls_undecrypted.iter().map(|(_, count)| count).sum();
-    if shut > 0 {
-        let reasons =
-            view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {count}")).collect::<Vec<_>>().join(", ");
-        let what = format!("no S3 call was decoded, and {shut} TLS connections stayed shut ({reasons})");
-        return (what, "give the key log of one end with --keylog FILE (SSLKEYLOGFILE), recorded in the same run as the capture");
-    }
-    if view.exchanges > 0 {
-        return (
-            format!("none of {} HTTP exchanges is an S3 call", view.exchanges),
-            "check that the capture covers the S3 ports; give --domain for bucket names in host names",
-        );
-    }
-    if view.packets > 0 && view.packets == view.packets_undecodable {
-        return (
-            format!("none of {} packets could be decoded", view.packets),
-            "capture on another interface, or with another link type",
-        );
-    }
-    ("no HTTP exchange was found".to_owned(), "check the capture filter, the interface, and that the job ran while capturing")
 }
 
 fn lost(view: &Completeness) -> Option<String> {

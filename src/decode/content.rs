@@ -6,7 +6,8 @@ use crate::decode::http1::{self, Connection};
 use crate::decode::limits::Limits;
 use crate::decode::tls::{self, Plain, Secrets};
 use crate::model::{
-    Anomaly, Close, Endpoints, Event, ExchangeId, FlowId, Loss, LossReason, Protocol, SealedExchange, Side, Stamp, Transport,
+    Anomaly, Close, Endpoints, Event, ExchangeId, FlowId, Handshake, Loss, LossReason, Protocol, SealedExchange, Side, Stamp,
+    TlsFailure, TlsFailureKind, Transport,
 };
 
 /// What the reader above a flow has to know of it.
@@ -48,15 +49,15 @@ pub(super) struct Sealed {
     answer: FirstAnswer,
 }
 
-/// How the server answered the first octets of TLS.
+/// How the server answered the first bytes of TLS.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FirstAnswer {
     /// Not yet.
     Due,
     /// With TLS, as far as is known.
     Sealed,
-    /// With HTTP/1 in clear: it does not speak TLS on this port.
-    Clear,
+    /// Without TLS: it does not speak TLS on this port.
+    Plain(TlsFailureKind, Stamp),
 }
 
 struct Inner {
@@ -171,7 +172,7 @@ impl Content {
     /// Takes octets in order from which nothing can follow yet; tells whether they were such.
     pub(super) fn absorb(&mut self, from: Side, data: &[u8]) -> bool {
         match self {
-            Self::Sealed(sealed) if !sealed.is_clear(from) => sealed.tls.absorb(from, data),
+            Self::Sealed(sealed) if !sealed.is_plain(from) => sealed.tls.absorb(from, data),
             Self::Silent | Self::Clear(_) | Self::Sealed(_) | Self::Over(_) => false,
         }
     }
@@ -181,7 +182,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_skip(from, stamp, length),
-            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_skip(from, stamp, length),
+            Self::Sealed(sealed) if sealed.is_plain(from) => {}
             Self::Sealed(sealed) => sealed.tls.handle_skip(from, stamp, length, secrets, &mut sealed.inner),
         }
     }
@@ -191,7 +192,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_gap(from, stamp, length),
-            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.handle_gap(from, stamp, length),
+            Self::Sealed(sealed) if sealed.is_plain(from) => {}
             Self::Sealed(sealed) => sealed.tls.handle_gap(from, stamp, length, secrets, &mut sealed.inner),
         }
     }
@@ -201,7 +202,6 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_close(from, stamp, how),
-            Self::Sealed(sealed) if sealed.answer == FirstAnswer::Clear => sealed.inner.text.handle_close(from, stamp, how),
             Self::Sealed(sealed) => sealed.tls.handle_close(from, stamp, how, secrets, &mut sealed.inner),
         }
     }
@@ -231,7 +231,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.skippable(from),
-            Self::Sealed(sealed) if sealed.is_clear(from) => sealed.inner.text.skippable(from),
+            Self::Sealed(sealed) if sealed.is_plain(from) => u64::MAX,
             Self::Sealed(sealed) => sealed.tls.skippable(from),
         }
     }
@@ -268,8 +268,9 @@ impl Content {
             },
             Self::Sealed(sealed) => Protocol::Tls {
                 view: sealed.tls.view().clone(),
-                shut: sealed.tls.shut().cloned(),
+                shut: if sealed.is_plain(Side::Server) { None } else { sealed.tls.shut().cloned() },
                 sealed_bytes: sealed.tls.sealed_bytes(),
+                handshake: sealed.handshake(),
             },
         }
     }
@@ -473,23 +474,35 @@ impl Sealed {
 
     fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], secrets: &mut Secrets<'_>) {
         if self.answer == FirstAnswer::Due && from == Side::Server {
-            // An answer such as 400 in clear tells why the connection failed: the server speaks no TLS on this port.
-            let clear = http1::is_surely(Side::Server, data);
-            self.answer = if clear { FirstAnswer::Clear } else { FirstAnswer::Sealed };
-            if clear {
-                self.inner.transport = Transport::Clear;
-            }
+            self.answer = self.first_answer(stamp, data);
         }
-        if self.is_clear(from) {
-            self.inner.handle_data(from, stamp, data);
-        } else {
+        if !self.is_plain(from) {
             self.tls.handle_data(from, stamp, data, secrets, &mut self.inner);
         }
     }
 
-    /// Whether the octets of a side are none of TLS.
-    fn is_clear(&self, from: Side) -> bool {
-        self.answer == FirstAnswer::Clear && from == Side::Server
+    /// What the first bytes of the server are. A response such as 400 in plaintext tells why the connection failed.
+    fn first_answer(&self, stamp: Stamp, data: &[u8]) -> FirstAnswer {
+        if http1::is_surely(Side::Server, data) {
+            let status = data.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            FirstAnswer::Plain(TlsFailureKind::PlainHttp(status.unwrap_or_default()), stamp)
+        } else if self.tls.has_client_hello() && !tls::may_be_record(data) {
+            FirstAnswer::Plain(TlsFailureKind::NotTls, stamp)
+        } else {
+            FirstAnswer::Sealed
+        }
+    }
+
+    /// Whether the bytes of a side are none of TLS.
+    fn is_plain(&self, from: Side) -> bool {
+        from == Side::Server && matches!(self.answer, FirstAnswer::Plain(..))
+    }
+
+    fn handshake(&self) -> Handshake {
+        match self.answer {
+            FirstAnswer::Plain(kind, stamp) => Handshake::Failed(TlsFailure { kind, from: Side::Server, stamp }),
+            FirstAnswer::Due | FirstAnswer::Sealed => self.tls.handshake_state(),
+        }
     }
 
     fn drain(&mut self, out: &mut dyn FnMut(Event)) -> u32 {

@@ -141,7 +141,8 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Hashes an agent without the words by which SDKs tell what one call uses: the AWS SDK for Java v1 adds its transfer manager
-/// on COPY alone, botocore and newer SDKs add feature letters (`m/…`, `ft/…`). With them a COPY would seem another client's.
+/// on COPY alone, botocore and newer SDKs add feature letters (`m/…`, `ft/…`), the
+/// AWS SDK for Go 1 adds `S3Manager` on uploads and downloads alone. With them a COPY would seem another client's.
 fn hash_stable(agent: &[u8]) -> u64 {
     let mut words = Vec::with_capacity(agent.len());
     for word in agent.split(|byte| *byte == b' ') {
@@ -149,6 +150,7 @@ fn hash_stable(agent: &[u8]) -> u64 {
             || word.starts_with(b"m/")
             || word.starts_with(b"ft/")
             || word.starts_with(b"md/command")
+            || word == b"S3Manager"
             || word == b"Resource";
         if !varies {
             words.extend_from_slice(word);

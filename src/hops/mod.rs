@@ -75,6 +75,8 @@ pub struct Hop {
     pub calls: u64,
     /// TLS flows with application data that stayed shut.
     pub shut_flows: u64,
+    /// TLS flows that failed.
+    pub failed_flows: u64,
     /// Plaintext flows of which some or all bytes were not decoded.
     pub undecoded_flows: u64,
     /// Whether the user named it.

@@ -15,6 +15,7 @@ pub(super) struct Evidence {
     /// The ports of authorities that requests were first sent to, by proxies' headers or the kept `Host`.
     forwarded_ports: Vec<u16>,
     proxy: Option<&'static str>,
+    is_minio: bool,
     exchanges: u64,
 }
 
@@ -31,6 +32,8 @@ impl Evidence {
         if self.server.is_none() {
             self.server = exchange.response().and_then(|response| server_word(&response.headers));
         }
+        let is_minio = |server: &[u8]| server.eq_ignore_ascii_case(b"MinIO") || server.eq_ignore_ascii_case(b"AIStor");
+        self.is_minio |= exchange.response().is_some_and(|response| response.headers.all(HeaderName::Server).any(is_minio));
         let headers = &exchange.request.headers;
         self.observe_forwarding(headers, exchange.endpoints.server.port);
         let is_health =
@@ -54,6 +57,16 @@ impl Evidence {
     /// What the server is.
     pub(super) fn server_word(&self) -> Option<String> {
         self.server.clone().or_else(|| self.sni.clone())
+    }
+
+    /// What the server names itself in its responses, and nothing that was only looked up.
+    pub(super) fn software(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Whether responses come from MinIO, also through a proxy.
+    pub(super) const fn is_minio(&self) -> bool {
+        self.is_minio
     }
 
     /// What the client at `ip` is, as far as its own requests tell.

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::naming::{self, Evidence};
 use crate::hops::{Hop, HopId, HopTransport, Join, JoinKey};
-use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Protocol};
+use crate::model::{Endpoint, Endpoints, Exchange, FlowClosed, Handshake, Protocol};
 
 /// A hop that the user named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,11 +130,24 @@ impl Topology {
 
     /// The hop of a TLS flow that stayed shut, counted; `None` where the flow is no shut TLS flow with application data.
     pub fn count_shut_flow(&mut self, closed: &FlowClosed) -> Option<HopId> {
-        let Protocol::Tls { shut: Some(_), sealed_bytes: 1.., .. } = &closed.protocol else {
+        let Protocol::Tls { shut: Some(_), sealed_bytes: 1.., handshake, .. } = &closed.protocol else {
+            return None;
+        };
+        if matches!(handshake, Handshake::Failed(_)) {
+            return None;
+        }
+        let id = self.hop_of(closed.endpoints, HopTransport::Tls);
+        self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
+        Some(id)
+    }
+
+    /// The hop of a TLS flow that failed, counted; `None` where it did not fail.
+    pub fn count_failed_flow(&mut self, closed: &FlowClosed) -> Option<HopId> {
+        let Protocol::Tls { handshake: Handshake::Failed(_), .. } = &closed.protocol else {
             return None;
         };
         let id = self.hop_of(closed.endpoints, HopTransport::Tls);
-        self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
+        self.hops.get_mut(id.0 as usize)?.failed_flows += 1;
         Some(id)
     }
 
@@ -171,6 +184,16 @@ impl Topology {
     /// A hop.
     pub fn hop(&self, id: HopId) -> Option<&Hop> {
         self.hops.get(id.0 as usize)
+    }
+
+    /// What the servers of a hop name themselves in their responses, as a word: `sidekick`, `nginx`, `store` for MinIO.
+    pub fn software(&self, id: HopId) -> Option<&str> {
+        self.hop(id)?.servers.iter().filter_map(|server| self.evidence.get(server)).find_map(Evidence::software)
+    }
+
+    /// Whether the store at the end of a hop is MinIO, as far as responses name it, also through a proxy.
+    pub fn is_minio(&self, id: HopId) -> bool {
+        self.hop(id).is_some_and(|hop| hop.servers.iter().filter_map(|server| self.evidence.get(server)).any(Evidence::is_minio))
     }
 
     /// The name of a hop.
@@ -293,6 +316,7 @@ impl Topology {
                     exchanges: 0,
                     calls: 0,
                     shut_flows: 0,
+                    failed_flows: 0,
                     undecoded_flows: 0,
                     declared: declared.is_some(),
                     upstream: None,

@@ -95,6 +95,8 @@ anomalies! {
     RecordsSkipped = "tls-records-skipped",
     /// 0-RTT data (RFC 8446 section 2.3): it can be replayed by anybody.
     EarlyData = "tls-early-data",
+    /// The server answered a request in plaintext with a record of TLS: its port expects TLS.
+    TlsAnswer = "tls-answer",
     /// The start line of a request came without its first bytes.
     StartMissing = "start-missing",
 }

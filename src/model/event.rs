@@ -1,6 +1,8 @@
 //! What comes out of a decoder.
 
-use crate::model::{Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Loss, SealedExchange, Shut, Stamp, TlsView, Undecoded};
+use crate::model::{
+    Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Handshake, Loss, SealedExchange, Shut, Stamp, TlsView, Undecoded,
+};
 
 /// One result of decoding.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub enum Protocol {
         shut: Option<Shut>,
         /// Application data octets seen (ciphertext).
         sealed_bytes: u64,
+        /// What came of the handshake.
+        handshake: Handshake,
     },
     /// Something else.
     Other,

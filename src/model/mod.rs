@@ -34,5 +34,5 @@ pub use sealed::{SealedExchange, SealedMessage, SealedPartner};
 pub use secret::Secret;
 pub use side::Side;
 pub use time::Timestamp;
-pub use tls::{Shut, TlsVersion, TlsView};
+pub use tls::{Handshake, Shut, TlsFailure, TlsFailureKind, TlsVersion, TlsView, alert_name};
 pub use untrusted::Untrusted;

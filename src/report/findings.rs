@@ -3,20 +3,22 @@
 use std::io;
 
 use crate::report::brief::{gist, one_line, shorten};
+use crate::report::lead::leading;
 use crate::report::screen::{Colour, Screen, WIDTH};
 use crate::report::table::{chain, fixes};
-use crate::report::text::{counted, number};
+use crate::report::text::{counted, number, word};
 use crate::rules::{Evidence, Finding, Severity};
 
-/// Writes all findings but the one that decided the verdict.
+/// Writes all findings but those at the top.
 pub(super) fn list(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let report = screen.report;
-    let deciding = report.deciding().map(std::ptr::from_ref);
-    let others: Vec<&Finding> = report.summary.findings.iter().filter(|one| Some(std::ptr::from_ref(*one)) != deciding).collect();
+    let leading: Vec<*const Finding> = leading(report).into_iter().map(std::ptr::from_ref).collect();
+    let others: Vec<&Finding> =
+        report.summary.findings.iter().filter(|one| !leading.contains(&std::ptr::from_ref(*one))).collect();
     if others.is_empty() {
         return Ok(());
     }
-    screen.heading(if deciding.is_some() { "What else was found" } else { "Findings" })?;
+    screen.heading(if leading.is_empty() { "Findings" } else { "Other findings" })?;
     if screen.style.verbose {
         return others.iter().try_for_each(|finding| in_full(screen, finding));
     }
@@ -49,7 +51,7 @@ fn in_short(screen: &mut Screen<'_, '_>, groups: &[Vec<&Finding>]) -> io::Result
         let evidence: Vec<Evidence> = group.iter().flat_map(|one| one.evidence.iter().cloned()).collect();
         let confidence = group.iter().map(|one| one.confidence).min().unwrap_or(first.confidence);
         let name = one_line(&screen.clean(hop(first)), hop_width);
-        let line = format!("{:rule_width$}  {name:hop_width$}  {:>6}  {:<8}", first.rule.name, number(count), confidence.label());
+        let line = format!("{:rule_width$}  {name:hop_width$}  {:>6}  {:<11}", first.rule.name, number(count), word(confidence));
         let severity = label(screen, first.severity);
         let room = WIDTH.saturating_sub(2 + SEVERITY_WIDTH + line.chars().count() + 2);
         let frames = one_line(&screen.places(&evidence, count, 4), room);
@@ -85,7 +87,7 @@ fn in_full(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
     let hop = finding.hop.map(|hop| format!(" on {}", screen.clean(screen.report.hop(hop)))).unwrap_or_default();
     let severity = label(screen, finding.severity);
     let times = counted(finding.count, "time");
-    writeln!(screen.out, "  {severity}{}{hop}, {times}, {}", finding.rule.name, finding.confidence.label())?;
+    writeln!(screen.out, "  {severity}{}{hop}, {times}, {}", finding.rule.name, word(finding.confidence))?;
     let message = screen.clean(&finding.message);
     let places = screen.places(&finding.evidence, finding.count, 8);
     screen.shown("          ", "          ", &message, &places)?;

@@ -9,14 +9,14 @@ use crate::hops::{Hop, HopId, JoinKey};
 use crate::report::screen::{Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, span};
 
-/// The way of the calls, hop by hop, the client's own first.
+/// The path of the calls, hop by hop, the client's own first.
 pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let mut hops: Vec<&Hop> = screen.report.summary.hops.iter().collect();
     if hops.is_empty() {
         return Ok(());
     }
     hops.sort_by_key(|hop| std::cmp::Reverse(distance(&screen.report.summary.hops, hop.id)));
-    screen.heading("The way")?;
+    screen.heading("Path")?;
     let mut table = table(&["hop", "transport", "server", "exchanges", "S3 calls", "client"]);
     right(&mut table, &[3, 4]);
     for hop in &hops {
@@ -83,12 +83,12 @@ fn crossed(screen: &mut Screen<'_, '_>, hop: &Hop) -> io::Result<()> {
         .map(|row| {
             let noun = match row.direction {
                 Direction::Request => "request",
-                Direction::Response => "answer",
+                Direction::Response => "response",
             };
             format!("{} in {}", row.kind, counted(row.count, noun))
         })
         .collect();
-    let text = format!("encryption headers in clear on {}: {}", screen.clean(&hop.name), words.join(", "));
+    let text = format!("encryption headers in plaintext on {}: {}", screen.clean(&hop.name), words.join(", "));
     screen.paragraph("  ", "    ", &text)
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::report::Report;
 use crate::report::markup::Markup;
-use crate::report::text::{bytes, frames, number, span};
+use crate::report::text::{bytes, frames, number, span, word};
 use crate::rules::{Evidence, Finding};
 
 /// Writes the page.
@@ -19,7 +19,14 @@ pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()>
     writeln!(out, "<title>hopwire report</title>\n<style>{STYLE}</style>\n</head>\n<body>")?;
     let verdict = &report.summary.verdict;
     writeln!(out, "<h1 class=\"{0}\">{0}</h1>", verdict.outcome.label())?;
-    writeln!(out, "<p>{} <small>({})</small></p>", Markup(&report.clean(&verdict.message)), verdict.confidence.label())?;
+    let confidence = verdict.confidence.map(|confidence| format!(" <small>({})</small>", word(confidence))).unwrap_or_default();
+    if let Some(failure) = &verdict.failure {
+        writeln!(out, "<p class=\"failure\"><b>{}</b>: {}</p>", failure.rule, Markup(&report.clean(&failure.message)))?;
+    }
+    writeln!(out, "<p>{}{confidence}</p>", Markup(&report.clean(&verdict.message)))?;
+    if let Some(unjudged) = &verdict.unjudged {
+        writeln!(out, "<p>Next step: {}</p>", Markup(&report.clean(&unjudged.action)))?;
+    }
     for source in report.sources {
         writeln!(
             out,
@@ -50,10 +57,13 @@ fn render_finding(report: &Report<'_>, finding: &Finding, out: &mut dyn Write) -
         out,
         "<h3>{name}{} <small>{}, {} times</small></h3>",
         Markup(&hop),
-        finding.confidence.label(),
+        word(finding.confidence),
         number(finding.count)
     )?;
     writeln!(out, "<p>{}</p>\n{}", Markup(&report.clean(&finding.message)), places(report, &finding.evidence))?;
+    if let Some(cause) = &finding.cause {
+        writeln!(out, "<p>Cause: {}</p>", Markup(&report.clean(cause)))?;
+    }
     if !finding.chain.is_empty() {
         writeln!(out, "<ol>")?;
         for step in &finding.chain {

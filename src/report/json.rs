@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
-use crate::rules::{Completeness, Evidence, Finding, Fix, Step, Verdict};
+use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Step, Verdict};
 use crate::session::source::Source;
 
 /// Writes the report as one object.
@@ -111,6 +111,7 @@ pub fn finding(report: &Report<'_>, finding: &Finding) -> impl Serialize + use<>
         hop: finding.hop.map(|id| report.hop(id).to_owned()),
         count: finding.count,
         message: report.clean(&finding.message),
+        cause: finding.cause.as_deref().map(|cause| report.clean(cause)),
         subject: finding.subject.iter().map(|(name, value)| (*name, report.clean(value))).collect(),
         chain: finding.chain.iter().map(|step| step_view(report, step)).collect(),
         evidence: evidence(report, &finding.evidence),
@@ -161,6 +162,7 @@ struct CompletenessView {
     tls_flows: u64,
     tls_flows_decrypted: u64,
     tls_undecrypted: BTreeMap<&'static str, u64>,
+    tls_failed: BTreeMap<&'static str, u64>,
     exchanges: u64,
     exchanges_incomplete: u64,
     unseen: Vec<UnseenView>,
@@ -290,6 +292,7 @@ struct FindingView {
     hop: Option<String>,
     count: u64,
     message: String,
+    cause: Option<String>,
     subject: Pairs,
     chain: Vec<StepView>,
     evidence: Vec<EvidenceView>,
@@ -327,9 +330,25 @@ struct FixView {
 #[derive(Serialize)]
 struct VerdictView {
     outcome: &'static str,
-    confidence: &'static str,
+    confidence: Option<&'static str>,
     message: String,
     rule: Option<&'static str>,
+    failure: Option<FailureView>,
+    cause: Option<String>,
+    next_step: Option<String>,
+    left_out: Vec<LeftOutView>,
+}
+
+#[derive(Serialize)]
+struct FailureView {
+    rule: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct LeftOutView {
+    rule: &'static str,
+    count: u64,
 }
 
 /// Pairs as an object in their own order.
@@ -373,6 +392,7 @@ fn completeness(view: &Completeness) -> CompletenessView {
         tls_flows: view.tls_flows,
         tls_flows_decrypted: view.tls_flows_decrypted,
         tls_undecrypted: view.tls_undecrypted.iter().copied().collect(),
+        tls_failed: view.tls_failed.iter().copied().collect(),
         exchanges: view.exchanges,
         exchanges_incomplete: view.exchanges_incomplete,
         unseen: view.unseen.rows().map(|(kind, count, bytes)| UnseenView { reason: kind.label(), count, bytes }).collect(),
@@ -431,9 +451,16 @@ fn fix_view(report: &Report<'_>, fix: &Fix) -> FixView {
 fn verdict(report: &Report<'_>, verdict: &Verdict) -> VerdictView {
     VerdictView {
         outcome: verdict.outcome.label(),
-        confidence: verdict.confidence.label(),
+        confidence: verdict.confidence.map(Confidence::label),
         message: report.clean(&verdict.message),
         rule: verdict.rule,
+        failure: verdict
+            .failure
+            .as_ref()
+            .map(|failure| FailureView { rule: failure.rule, message: report.clean(&failure.message) }),
+        cause: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.cause)),
+        next_step: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.action)),
+        left_out: verdict.left_out.iter().map(|(rule, count)| LeftOutView { rule, count: *count }).collect(),
     }
 }
 

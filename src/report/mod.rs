@@ -11,6 +11,8 @@ mod html;
 mod joins;
 pub mod json;
 mod junit;
+#[cfg(feature = "cli")]
+mod lead;
 mod markup;
 mod prometheus;
 mod record;
@@ -105,6 +107,13 @@ impl<'a> Report<'a> {
     #[cfg(feature = "cli")]
     fn deciding(&self) -> Option<&'a crate::rules::Finding> {
         let rule = self.summary.verdict.rule?;
+        self.summary.findings.iter().find(|finding| finding.rule.name == rule)
+    }
+
+    /// The finding that tells what made the job fail.
+    #[cfg(feature = "cli")]
+    fn failing(&self) -> Option<&'a crate::rules::Finding> {
+        let rule = self.summary.verdict.failure.as_ref()?.rule;
         self.summary.findings.iter().find(|finding| finding.rule.name == rule)
     }
 

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use crate::report::Report;
+use crate::rules::Confidence;
 
 /// Writes all metrics.
 pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -11,7 +12,11 @@ pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()>
     let summary = report.summary;
     page.family("hopwire_verdict", "The verdict of the run.")?;
     let verdict = &summary.verdict;
-    page.value("hopwire_verdict", &[("outcome", verdict.outcome.label()), ("confidence", verdict.confidence.label())], 1.0)?;
+    page.value(
+        "hopwire_verdict",
+        &[("outcome", verdict.outcome.label()), ("confidence", verdict.confidence.map_or("none", Confidence::label))],
+        1.0,
+    )?;
     page.family("hopwire_findings", "What the findings of a rule cover.")?;
     for one in &summary.findings {
         let hop = one.hop.map_or("", |hop| report.hop(hop));

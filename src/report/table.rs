@@ -1,70 +1,42 @@
-//! The report for people: the verdict first, then what led to it and what mends it, then what else crossed, then the numbers.
-//! It fits one screen; with `-v` everything is told in full.
+//! The report for people: what failed and the verdict first, each with its cause and fix; then the evidence, the path, other
+//! findings and the numbers. It fits one screen; with `-v` everything is shown in full.
 
 use std::io::{self, Write};
 
 use crate::model::Untrusted;
-use crate::report::brief::{gist, one_line, sentences, shorten};
+use crate::report::brief::{gist, one_line, shorten};
 use crate::report::screen::{Colour, Screen, WIDTH};
 use crate::report::text::{bytes, counted, number, wrap};
-use crate::report::{Report, Style, findings, grid, joins};
-use crate::rules::{Completeness, Finding, Fix, Outcome};
+use crate::report::{Report, Style, findings, grid, joins, lead};
+use crate::rules::{Completeness, Finding, Fix};
 
 /// Writes the report.
 pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let mut screen = Screen { report, style, out };
-    head(&mut screen)?;
-    verdict(&mut screen)?;
+    lead::render(&mut screen)?;
+    lead::evidence(&mut screen)?;
     grid::hops(&mut screen)?;
     joins::render(&mut screen)?;
     findings::list(&mut screen)?;
     grid::operations(&mut screen)?;
+    sources(&mut screen)?;
     completeness(&mut screen)
 }
 
-fn head(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+fn sources(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let report = screen.report;
+    screen.heading("Capture")?;
     for source in report.sources {
         let span = match (&source.first, &source.last) {
-            (Some(first), Some(last)) => format!(", {} to {}", second(first), same_day(first, last)),
+            (Some(first), Some(last)) => format!(", {} to {} UTC", second(first), same_day(first, last)),
             _ => String::new(),
         };
         let packets = if source.packets > 0 { format!(" {},", counted(source.packets, "packet")) } else { String::new() };
         let line = format!("{}:{packets} {}{span}", Untrusted::text(&source.file), Untrusted::text(&source.format));
-        screen.paragraph("", "", &line)?;
+        screen.paragraph("  ", "    ", &line)?;
         for problem in &source.problems {
             screen.paragraph("  ! ", "    ", &Untrusted::text(problem).to_string())?;
         }
-    }
-    Ok(())
-}
-
-/// What happened, why, and what mends it.
-fn verdict(screen: &mut Screen<'_, '_>) -> io::Result<()> {
-    let verdict = &screen.report.summary.verdict;
-    let colour = match verdict.outcome {
-        Outcome::RefusedBeforeTheWire | Outcome::Leaked => Colour::Red,
-        Outcome::Exposed | Outcome::NotJudged => Colour::Yellow,
-        Outcome::Clean => Colour::Green,
-    };
-    let label = verdict.outcome.label().replace('-', " ").to_uppercase();
-    let label = screen.paint(colour, &label);
-    let rule = verdict.rule.map(|rule| format!(", {rule}")).unwrap_or_default();
-    writeln!(screen.out, "{label} ({}{rule})", verdict.confidence.label())?;
-    let deciding = screen.report.deciding();
-    let shown = deciding.filter(|finding| finding.chain.is_empty());
-    let places = shown.map(|finding| screen.places(&finding.evidence, finding.count, 6)).unwrap_or_default();
-    let message = screen.clean(&verdict.message);
-    if screen.style.verbose {
-        screen.shown("  ", "  ", &message, &places)?;
-    } else {
-        let message = shorten(&message);
-        let fits = |text: &str| wrap(&format!("{text} {places}"), WIDTH - 2).len() <= MESSAGE_LINES_MAX;
-        screen.shown("  ", "  ", sentences(&message, fits), &places)?;
-    }
-    if let Some(finding) = deciding {
-        chain(screen, finding)?;
-        fixes(screen, finding)?;
     }
     Ok(())
 }
@@ -75,6 +47,11 @@ pub(super) fn chain(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Resul
         return Ok(());
     }
     screen.heading("Why")?;
+    steps(screen, finding)
+}
+
+/// The steps alone, without a heading.
+pub(super) fn steps(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
     let verbose = screen.style.verbose;
     let mut before = String::new();
     for (at, step) in finding.chain.iter().enumerate() {
@@ -89,13 +66,18 @@ pub(super) fn chain(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Resul
     Ok(())
 }
 
-/// The ways out of a finding.
+/// The fixes of a finding.
 pub(super) fn fixes(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
     if finding.fixes.is_empty() {
         return Ok(());
     }
-    screen.heading("What mends it")?;
-    for fix in &finding.fixes {
+    screen.heading("Fixes")?;
+    fix_lines(screen, &finding.fixes)
+}
+
+/// A line or more for each fix.
+pub(super) fn fix_lines(screen: &mut Screen<'_, '_>, fixes: &[Fix]) -> io::Result<()> {
+    for fix in fixes {
         let mark = if fix.tested { "[tested]     " } else { "[not tested] " };
         let text = if screen.style.verbose { in_full(fix) } else { in_short(fix) };
         let text = screen.clean(&text);
@@ -136,21 +118,26 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     if view.stream_bytes > 0 {
         seen.push(bytes(view.stream_bytes));
     }
-    let not_seen = view.unseen.texts(number, bytes);
-    let not_seen = if not_seen.is_empty() { "nothing known to be missing".to_owned() } else { not_seen.join(", ") };
-    writeln!(screen.out)?;
-    screen.paragraph("seen:     ", "          ", &seen.join(", "))?;
-    screen.paragraph("not seen: ", "          ", &not_seen)
+    let not_judged = view.unseen.texts(number, bytes);
+    screen.paragraph("  seen: ", "    ", &seen.join(", "))?;
+    match not_judged.as_slice() {
+        [] => screen.paragraph("  ", "    ", "capture gaps: none detected"),
+        texts => screen.paragraph("  not judged: ", "    ", &texts.join(", ")),
+    }
 }
 
-/// `6 connections (3 of 4 TLS opened, no-secret: 1)`
+/// `6 connections (3 of 4 TLS decrypted; no-secret: 1)`
 fn connections(view: &Completeness) -> String {
     let all = counted(view.flows, "connection");
     if view.tls_flows == 0 {
         return all;
     }
-    let shut: String = view.tls_undecrypted.iter().map(|(reason, count)| format!(", {reason}: {}", number(*count))).collect();
-    format!("{all} ({} of {} TLS opened{shut})", number(view.tls_flows_decrypted), number(view.tls_flows))
+    let failed: u64 = view.tls_failed.iter().map(|(_, count)| count).sum();
+    let failed = if failed > 0 { format!(", {} failed", number(failed)) } else { String::new() };
+    let reasons: Vec<String> =
+        view.tls_undecrypted.iter().map(|(reason, count)| format!("{reason}: {}", number(*count))).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!("; {}", reasons.join(", ")) };
+    format!("{all} ({} of {} TLS decrypted{failed}{why})", number(view.tls_flows_decrypted), number(view.tls_flows))
 }
 
 /// An RFC 3339 time down to the second, as people read it.
@@ -166,7 +153,5 @@ fn same_day(first: &str, last: &str) -> String {
     }
 }
 
-/// With its label the verdict takes no more than four lines, unless one sentence alone does.
-const MESSAGE_LINES_MAX: usize = 3;
 /// What is left of a line beside `[not tested]`.
 const FIX_WIDTH: usize = WIDTH - 15;

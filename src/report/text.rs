@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rules::Confidence;
+
 /// Breaks text into lines of at most `width` characters at spaces; longer words are broken anywhere.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -30,6 +32,14 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         lines.push(line);
     }
     lines
+}
+
+/// How surely, in the words of people: `strong` reads `very likely`.
+pub(super) const fn word(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Strong => "very likely",
+        other => other.label(),
+    }
 }
 
 /// `1,234,567`

@@ -20,7 +20,7 @@ rule! {
     ///
     /// ## What to do
     /// Serve TLS on the front of the proxy, and close the plain one.
-    "clear-before-tls" Warning since "0.1.0"
+    "clear-before-tls" Warning Exposure since "0.1.0"
 }
 
 #[derive(Default)]

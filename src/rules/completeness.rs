@@ -25,10 +25,14 @@ pub struct Completeness {
     pub tls_flows: u64,
     /// TLS connections that were opened wholly.
     pub tls_flows_decrypted: u64,
+    /// TLS connections that failed, by the alert or what else showed it. They count neither as decrypted nor as undecrypted.
+    pub tls_failed: Vec<(&'static str, u64)>,
     /// TLS connections that stayed or became shut, by reason.
     pub tls_undecrypted: Vec<(&'static str, u64)>,
     /// Exchanges decoded.
     pub exchanges: u64,
+    /// Exchanges that are health checks or metrics scrapes.
+    pub health_checks: u64,
     /// Exchanges of which a message or a part is missing.
     pub exchanges_incomplete: u64,
     /// All that was not seen, or seen and not judged.

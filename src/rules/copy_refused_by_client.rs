@@ -35,7 +35,7 @@ rule! {
     /// Serve TLS on the proxy's front; or let the store encrypt the bucket with SSE-S3 by default; or set SSE-S3 in Spark. The
     /// report lists the ways with what was tested and their side effects. Taking encryption settings out of Spark does not help:
     /// there are none.
-    "copy-refused-by-client" Error since "0.1.0"
+    "copy-refused-by-client" Error Refusal since "0.1.0"
 }
 
 /// How many objects are followed per client; beyond it the one quiet for longest is forgotten.

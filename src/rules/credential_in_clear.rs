@@ -23,7 +23,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS for the service that takes or returns credentials, and revoke what was shown.
-    "credential-in-clear" Error since "0.1.0"
+    "credential-in-clear" Error Leak since "0.1.0"
 }
 
 #[derive(Default)]

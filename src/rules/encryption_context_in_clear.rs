@@ -20,7 +20,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop, or keep names out of the context.
-    "encryption-context-in-clear" Warning since "0.1.0"
+    "encryption-context-in-clear" Warning Exposure since "0.1.0"
 }
 
 #[derive(Default)]

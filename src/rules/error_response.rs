@@ -1,27 +1,31 @@
 //! S3 errors by code.
 
 use crate::hops::ClientId;
-use crate::model::Body;
+use crate::model::{Body, HeaderName};
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list, quote_text};
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, View, Watch, rule};
-use crate::s3::{Call, Operation};
+use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
+use crate::s3::error_advice::{of_proxy, of_store};
+use crate::s3::{Call, Operation, Origin};
 
 rule! {
     /// ## What it reports
-    /// Calls answered with an error, by status and code. Errors that came with status 200 (a copy or a completed upload that
-    /// failed late) count too. It is reported on any decoded hop, in clear or TLS, and once: on the one nearest the client.
+    /// Calls that got an error, by status and code, and whether the store or a proxy sent it. Errors that came with status 200
+    /// (a copy or a completed upload that failed late) count too, and redirects with an error of S3 (301 `PermanentRedirect`).
+    /// The response to a HEAD has no code; where the store's own response on a further hop has one, it is taken. It is reported
+    /// on any decoded hop, in plaintext or TLS, and once: on the one nearest the client.
     ///
     /// ## Why it matters
-    /// Many of them are answers that a client asked for (404 to "is it there?"); the others are why a job fails. A 502
-    /// `BackendDown` comes from the proxy, not from the store.
+    /// Many of them are usual, and the finding says so: 404 to "is it there?". The others are why a job fails; where most calls
+    /// of a client failed, `calls-failed` leads the report. A 502 `BackendDown` comes from the proxy, not from the store.
     ///
     /// ## Example
     /// `409 BucketAlreadyOwnedByYou` to a CreateBucket; 43 × `404 NoSuchKey` to the HEADs of a job that looks before it writes.
     ///
     /// ## What to do
-    /// Look up the code. 403 with `SignatureDoesNotMatch` behind a proxy means that something signed was changed on the way.
+    /// See the cause in the finding. 403 with `SignatureDoesNotMatch` behind a proxy means that the secret key is wrong, or that
+    /// something signed was changed on the path.
     "error-response" Note since "0.1.0"
 }
 
@@ -42,47 +46,41 @@ struct Code {
     message: String,
     operations: Vec<(Operation, u64)>,
     sights: Sights,
-    is_proxy: bool,
-    /// Whether the code would stand in what the capture did not hold.
+    origin: Origin,
+    /// Whether the code would be in what the capture does not hold.
     is_unseen: bool,
+    /// An answer that clients ask for on purpose.
+    is_usual: bool,
+    /// The checksum that requests carried where the store wanted Content-MD5.
+    checksum: Option<String>,
+    /// Of them, HEADs whose code was found on a further hop; they are counted there.
+    found_behind: u64,
 }
 
 impl Watch for State {
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
-        let can_fail_late =
-            matches!(call.operation, Operation::COPY_OBJECT | Operation::UPLOAD_PART_COPY | Operation::COMPLETE_MULTIPART_UPLOAD);
-        let Some(status) = call.status().filter(|status| *status >= 400 || can_fail_late) else {
+        let Some(status) = call.status().filter(|_| call.has_failed()) else {
             return;
         };
         let error = call.error();
-        if status < 400 && error.is_none() {
-            return;
-        }
         let code = error.as_ref().map_or("", |error| &error.code);
         let has_hole = |body: &Body| !body.complete || !body.missing.is_empty();
         let is_unseen = code.is_empty() && call.exchange.response().is_some_and(|response| has_hole(&response.body));
         let Some(row) = self.clients.row(context.client) else {
             return;
         };
-        let codes = &mut row.value;
-        let index = match codes.iter().position(|have| have.status == status && have.code == code && have.is_unseen == is_unseen) {
-            Some(index) => index,
-            None if codes.len() < CODES_MAX => {
-                let message = error.as_ref().map(|error| quote_text(&error.message)).unwrap_or_default();
-                codes.push(Code {
-                    status,
-                    code: code.chars().take(128).collect(),
-                    message,
-                    operations: Vec::new(),
-                    sights: Sights::default(),
-                    is_proxy: status == 502 && code == "BackendDown",
-                    is_unseen,
-                });
-                codes.len() - 1
-            }
-            None => CODES_MAX - 1,
+        let message = || error.as_ref().map(|error| quote_text(&error.message)).unwrap_or_default();
+        let is_usual = call.is_usual_answer();
+        let is_same =
+            |have: &Code| have.status == status && have.code == code && have.is_unseen == is_unseen && have.is_usual == is_usual;
+        let make = || Code {
+            message: message(),
+            origin: call.exchange.response().map_or(Origin::Unknown, Origin::of_response),
+            is_unseen,
+            checksum: checksum_instead(call, code),
+            ..Code::new(status, code, is_usual)
         };
-        let Some(entry) = codes.get_mut(index) else {
+        let Some(entry) = entry_of(&mut row.value, is_same, make) else {
             return;
         };
         entry.add(call);
@@ -90,6 +88,35 @@ impl Watch for State {
             && let Some(finding) = entry.render(context.client, &context.view)
         {
             findings.raise(finding);
+        }
+    }
+
+    /// A HEAD whose code is known on the next hop is counted with that code.
+    fn handle_join(&mut self, joined: &Joined<'_>, _findings: &mut Findings) {
+        let (here, there) = (joined.downstream, joined.upstream);
+        if !here.has_failed() || here.error().is_some() || here.status() != there.status() {
+            return;
+        }
+        let (Some(status), Some(error), Some(client)) = (here.status(), there.error(), joined.client) else {
+            return;
+        };
+        let Some(row) = self.clients.row(client) else {
+            return;
+        };
+        let is_usual = here.is_usual_answer();
+        let is_bare = |have: &&mut Code| have.status == status && have.code.is_empty() && have.is_usual == is_usual;
+        let Some(bare) = row.value.iter_mut().find(is_bare).filter(|bare| bare.found_behind < bare.sights.count) else {
+            return;
+        };
+        bare.found_behind += 1;
+        let is_same = |have: &Code| have.status == status && have.code == error.code && have.is_usual == is_usual;
+        let make = || Code {
+            message: quote_text(&error.message),
+            origin: Origin::Store,
+            ..Code::new(status, &error.code, is_usual)
+        };
+        if let Some(entry) = entry_of(&mut row.value, is_same, make) {
+            entry.add(here);
         }
     }
 
@@ -103,7 +130,63 @@ impl Watch for State {
     }
 }
 
+/// The entry of an answer, made where there is none; the last one beyond the bound.
+fn entry_of(codes: &mut Vec<Code>, is_same: impl Fn(&Code) -> bool, make: impl FnOnce() -> Code) -> Option<&mut Code> {
+    let index = codes.iter().position(is_same).unwrap_or_else(|| {
+        if codes.len() < CODES_MAX {
+            codes.push(make());
+        }
+        codes.len() - 1
+    });
+    codes.get_mut(index)
+}
+
+/// The checksum header of a request that was refused for lack of Content-MD5.
+fn checksum_instead(call: &Call<'_>, code: &str) -> Option<String> {
+    let headers = &call.exchange.request.headers;
+    let is_about_md5 = code == "MissingContentMD5" || call.error().is_some_and(|error| error.message.contains("Content-MD5"));
+    if !is_about_md5 || headers.has(HeaderName::ContentMd5) {
+        return None;
+    }
+    let is_checksum = |name: &&[u8]| name.to_ascii_lowercase().starts_with(b"x-amz-checksum-");
+    headers.iter().map(|(name, _)| name).find(is_checksum).map(|name| quote_text(&String::from_utf8_lossy(name).to_ascii_lowercase()))
+}
+
 impl Code {
+    fn new(status: u16, code: &str, is_usual: bool) -> Self {
+        Self {
+            status,
+            code: code.chars().take(128).collect(),
+            message: String::new(),
+            operations: Vec::new(),
+            sights: Sights::default(),
+            origin: Origin::Unknown,
+            is_unseen: false,
+            is_usual,
+            checksum: None,
+            found_behind: 0,
+        }
+    }
+
+    /// Who sent it, what is usual about it, and what was sent in place of what the store wanted.
+    fn words(&self, has_hadoop: bool) -> String {
+        let who = match self.origin {
+            Origin::Proxy(name) => format!(" {name} sent this response, not the store."),
+            Origin::Store | Origin::Unknown => String::new(),
+        };
+        let usual = match (self.is_usual, has_hadoop, self.status) {
+            (true, true, 404) => " This is usual: S3A looks up paths before it reads and writes.",
+            (true, false, 404) => " This is usual where a client asks whether something exists.",
+            (true, _, 304 | 412) => " This is usual: the client set a condition.",
+            _ => "",
+        };
+        let checksum = match &self.checksum {
+            Some(name) => format!(" The requests carried {name} in place of Content-MD5."),
+            None => String::new(),
+        };
+        format!("{who}{usual}{checksum}")
+    }
+
     fn add(&mut self, call: &Call<'_>) {
         self.sights.add(Sight::of_response(call.exchange));
         match self.operations.iter_mut().find(|(operation, _)| *operation == call.operation) {
@@ -116,29 +199,47 @@ impl Code {
         }
     }
 
+    fn is_head_only(&self) -> bool {
+        self.operations.iter().all(|(operation, _)| matches!(*operation, Operation::HEAD_OBJECT | Operation::HEAD_BUCKET))
+    }
+
     fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
-        let hop = view.clients.client(client)?.hop;
+        let about = view.clients.client(client)?;
+        let hop = about.hop;
+        let count = self.sights.count.saturating_sub(self.found_behind);
+        if count == 0 {
+            return None;
+        }
         let operations: Vec<String> =
             self.operations.iter().map(|(operation, count)| format!("{} ({count})", operation.name())).collect();
         let code = match (self.code.is_empty(), self.is_unseen) {
             (true, true) => "with a code that is not in the capture".to_owned(),
+            (true, false) if self.is_head_only() => "(a response to HEAD has no code)".to_owned(),
             (true, false) => "without a code".to_owned(),
             (false, _) => quote_text(&self.code),
         };
-        let who = if self.is_proxy { " The proxy answered, not the store: no backend was up." } else { "" };
         let message = format!(
-            "{} on {} got {} {code}: {}.{who}",
-            counted(self.sights.count, "call", "calls"),
+            "{} on {} got {} {code}: {}.{}",
+            counted(count, "call", "calls"),
             view.hop_name(hop),
             self.status,
-            list(&operations)
+            list(&operations),
+            self.words(about.hadoop.is_some())
         );
-        let mut finding = Finding::new(&RULE, Confidence::Certain, Some(hop), self.sights.count, message)
+        let mut finding = Finding::new(&RULE, Confidence::Certain, Some(hop), count, message)
             .about("client", view.client_text(client))
             .about("status", self.status.to_string())
             .about("code", code);
         if !self.message.is_empty() {
             finding = finding.about("text", self.message.clone());
+        }
+        let advice = match self.origin {
+            _ if self.is_usual => None,
+            Origin::Proxy(_) => of_proxy(self.status),
+            Origin::Store | Origin::Unknown => of_store(self.status, &self.code),
+        };
+        if let Some(advice) = advice {
+            finding = finding.caused_by(advice.cause).fixed_by(Fix::untested(advice.action, ""));
         }
         Some(finding.shown_by(self.sights.evidence()))
     }

@@ -66,6 +66,12 @@ pub struct Finding {
     pub count: u64,
     /// One or two sentences, without secrets; wire text in it is escaped.
     pub message: String,
+    /// Why it happened, as part of a sentence after "Cause:"; `None` where the message says it, or where it is not known.
+    pub cause: Option<String>,
+    /// How many of the calls worked when they were tried again: where all did, nothing failed for it.
+    pub recovered: u64,
+    /// How many calls were refused for it, and with which status, where it makes calls fail.
+    pub refused: Option<(u16, u64)>,
     /// What it is about: `client`, `bucket`, `key`, … without secrets; wire text is escaped.
     pub subject: Vec<(&'static str, String)>,
     /// The steps that lead to the conclusion, where it is one.
@@ -112,15 +118,15 @@ pub struct Fix {
 /// What the run as a whole shows, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
+    /// A secret that must never be sent in plaintext was.
+    Leaked,
     /// A client refused to send a request.
     RefusedBeforeTheWire,
-    /// A secret that must never cross in clear did.
-    Leaked,
-    /// Lesser things crossed in clear.
+    /// Lesser things were sent in plaintext.
     Exposed,
     /// S3 calls were judged and nothing of the above holds.
     Clean,
-    /// Nothing was there to judge, or it stayed shut.
+    /// Nothing was there to judge, or it could not be decrypted.
     NotJudged,
 }
 
@@ -142,19 +148,81 @@ impl Outcome {
 pub struct Verdict {
     /// The worst that holds.
     pub outcome: Outcome,
-    /// How surely.
-    pub confidence: Confidence,
+    /// How surely; `None` where nothing was judged.
+    pub confidence: Option<Confidence>,
     /// One or two sentences.
     pub message: String,
     /// The rule that decided it, where one did.
     pub rule: Option<&'static str>,
+    /// What made the job fail, where something did.
+    pub failure: Option<Failed>,
+    /// Why nothing could be judged, and what to do next; `None` where something was.
+    pub unjudged: Option<Unjudged>,
+    /// Rules that were left out by the user's choice though they found something, and how much.
+    pub left_out: Vec<(&'static str, u64)>,
+}
+
+/// What made a job fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The rule whose finding tells of it.
+    pub rule: &'static str,
+    /// What failed and why, as far as it is known.
+    pub message: String,
+}
+
+/// Why nothing could be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unjudged {
+    /// The reason.
+    pub cause: String,
+    /// The next step.
+    pub action: String,
 }
 
 impl Finding {
     /// A finding of a rule with its default severity, about one hop.
     pub(super) fn new(rule: &'static Rule, confidence: Confidence, hop: Option<HopId>, count: u64, message: String) -> Self {
         let (subject, chain, evidence, fixes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { rule, severity: rule.severity, confidence, hop, count, message, subject, chain, evidence, fixes }
+        let severity = rule.severity;
+        Self {
+            rule,
+            severity,
+            confidence,
+            hop,
+            count,
+            message,
+            cause: None,
+            recovered: 0,
+            refused: None,
+            subject,
+            chain,
+            evidence,
+            fixes,
+        }
+    }
+
+    /// With another severity than the rule's own.
+    pub(super) const fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// What it is about, by name.
+    pub fn subject_of(&self, name: &str) -> Option<&str> {
+        self.subject.iter().find(|(have, _)| *have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// With its cause.
+    pub(super) fn caused_by(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// With the calls that were refused for it.
+    pub(super) const fn refusing(mut self, status_and_calls: Option<(u16, u64)>) -> Self {
+        self.refused = status_and_calls;
+        self
     }
 
     /// With one more thing that it is about.

@@ -25,7 +25,7 @@ rule! {
     /// ## What to do
     /// Make the proxy pass the named header on as it came. For `Host`: keep the client's (MinIO Sidekick does; nginx with
     /// `proxy_set_header Host $http_host`; HAProxy without `http-request set-header Host`).
-    "header-changed-between-hops" Warning since "0.1.0"
+    "header-changed-between-hops" Warning Cause since "0.1.0"
 }
 
 /// How many headers are told apart; further ones are not reported.
@@ -115,6 +115,7 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
     Finding::new(&RULE, Confidence::Certain, Some(row.hop), row.here.count, message)
         .about("header", name.clone())
         .about("refused", row.refused.count.to_string())
+        .refusing(row.refused.most())
         .shown_by(evidence)
         .fixed_by(Fix::untested(&format!("make the proxy pass on {name} as the client sent it"), ""))
 }

@@ -2,11 +2,12 @@
 
 use crate::hops::HopId;
 use crate::model::Exchange;
+use crate::rules::cause::explain;
 use crate::rules::verdict::verdict;
 use crate::rules::{Context, Disclosure, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
 
-/// Which findings are wanted. The verdict rests on all rules in any case.
+/// Which findings are wanted. The verdict rests on them alone, and names the rules that were left out.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Only these rules; all where absent.
@@ -94,16 +95,30 @@ impl Judge {
         for watch in &mut self.watches {
             watch.handle_end(view, &mut self.findings);
         }
-        let mut findings = self.findings.reported;
+        let (mut findings, others): (Vec<Finding>, Vec<Finding>) =
+            self.findings.reported.into_iter().partition(|finding| self.selection.wants(finding.rule));
+        explain(&mut findings, view);
         let place = |rule: &Rule| all().iter().position(|other| other.name == rule.name);
         findings.sort_by(|a, b| {
             let worst = (b.severity, b.confidence).cmp(&(a.severity, a.confidence));
-            worst.then_with(|| (place(a.rule), a.hop).cmp(&(place(b.rule), b.hop)))
+            let is_far = |finding: &Finding| finding.hop.is_some_and(|hop| !view.is_nearest_client(hop));
+            worst.then_with(|| (place(a.rule), is_far(a), a.hop).cmp(&(place(b.rule), is_far(b), b.hop)))
         });
-        let verdict = verdict(&findings, view);
-        findings.retain(|finding| self.selection.wants(finding.rule));
+        let verdict = verdict(&findings, left_out(&others), view);
         Judgement { findings, verdict }
     }
+}
+
+/// The rules of findings that nobody wants to see, with what they count.
+fn left_out(findings: &[Finding]) -> Vec<(&'static str, u64)> {
+    let mut rules: Vec<(&'static str, u64)> = Vec::new();
+    for finding in findings {
+        match rules.iter_mut().find(|(rule, _)| *rule == finding.rule.name) {
+            Some((_, count)) => *count = count.saturating_add(finding.count),
+            None => rules.push((finding.rule.name, finding.count)),
+        }
+    }
+    rules
 }
 
 impl Selection {

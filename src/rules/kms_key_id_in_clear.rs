@@ -25,7 +25,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop. Where the id need not be there at all: let the store encrypt with its own keys (SSE-S3) by default.
-    "kms-key-id-in-clear" Warning since "0.1.0"
+    "kms-key-id-in-clear" Warning Exposure since "0.1.0"
 }
 
 /// How many distinct ids are told apart per client and direction.

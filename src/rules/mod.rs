@@ -2,6 +2,7 @@
 //! nothing. Time is capture time.
 
 mod aggregate;
+mod cause;
 mod climb;
 mod completeness;
 mod disclosed;
@@ -16,18 +17,19 @@ mod rule;
 mod same_call;
 mod shown_value;
 mod sight;
+mod unjudged;
 mod unseen;
 mod verdict;
 mod watch;
 
 pub use completeness::Completeness;
-pub use finding::{Confidence, Evidence, Finding, Fix, Outcome, Severity, Step, Verdict};
+pub use finding::{Confidence, Evidence, Failed, Finding, Fix, Outcome, Severity, Step, Unjudged, Verdict};
 pub use gaps::{FlowGaps, Gaps};
 pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
-pub use rule::Rule;
+pub use rule::{Role, Rule};
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Disclosure, Findings, Joined, ShutFlows, UndecodedFlows, View, Watch};
+pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, TlsFailures, UndecodedFlows, View, Watch};
 
 use rule::{rule, rules};
 
@@ -47,6 +49,7 @@ rules! {
     copy_refused_by_client
     write_refused_by_client
     request_refused_by_client
+    calls_failed
     sse_refused_by_store
     sse_c_key_in_clear
     session_token_in_clear
@@ -59,6 +62,8 @@ rules! {
     object_bytes_in_clear
     clear_before_tls
     undecoded_in_clear
+    wrong_scheme
+    tls_handshake_failed
     no_response
     response_cut_short
     header_changed_between_hops

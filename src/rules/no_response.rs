@@ -2,7 +2,7 @@
 
 use crate::model::Side;
 use crate::rules::interrupted::{Interrupted, MissingPart};
-use crate::rules::interruptions::{Group, Interruptions, side_text, span_text};
+use crate::rules::interruptions::{Group, Interruptions, Retry, side_text, span_text};
 use crate::rules::quote::counted;
 use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, Severity, View, Watch, rule};
 use crate::s3::Call;
@@ -25,7 +25,7 @@ rule! {
     /// Idle close: let the client give up idle connections before the server does (S3A: `fs.s3a.connection.ttl` and
     /// `fs.s3a.connection.idle.time`; AWS SDK for Java v1: `withConnectionMaxIdleMillis`), or raise the server's keep-alive timeout. Timeout of the
     /// client: look for what keeps the server busy before raising it. Reset by the server: look at its log at that time.
-    "no-response" Warning since "0.2.0"
+    "no-response" Warning Failure since "0.2.0"
 }
 
 #[derive(Default)]
@@ -108,6 +108,7 @@ fn render(group: &Group<'_, Cause>, uncounted: u64, view: &View<'_>) -> Finding 
         // A proxy that sends again by itself is doing its work.
         finding.severity = Severity::Note;
     }
+    finding.recovered = group.entries.iter().filter(|entry| entry.retry == Some(Retry::Worked)).count() as u64;
     for fix in fixes(group) {
         finding = finding.fixed_by(fix);
     }

@@ -19,7 +19,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop, or encrypt in the client.
-    "object-bytes-in-clear" Note since "0.1.0"
+    "object-bytes-in-clear" Note Exposure since "0.1.0"
 }
 
 /// How many buckets are told apart per client; further ones are counted together.

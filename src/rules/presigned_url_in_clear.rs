@@ -22,7 +22,7 @@ rule! {
     ///
     /// ## What to do
     /// Make presigned URLs for an `https://` endpoint and let them expire soon. To end one early, revoke the key that signed it.
-    "presigned-url-in-clear" Warning since "0.1.0"
+    "presigned-url-in-clear" Warning Exposure since "0.1.0"
 }
 
 /// How many objects are named per hop.

@@ -32,6 +32,12 @@ impl Refusals {
         true
     }
 
+    /// The status that most calls were refused with, and how many.
+    pub(super) fn most(&self) -> Option<(u16, u64)> {
+        let sum = |status: u16| self.rows.iter().filter(|(have, ..)| *have == status).map(|(.., count)| count).sum::<u64>();
+        self.rows.iter().map(|(status, ..)| (*status, sum(*status))).max_by_key(|(_, count)| *count)
+    }
+
     /// `403 SignatureDoesNotMatch`, the most frequent first; at most three.
     pub(super) fn text(&self) -> String {
         let mut rows: Vec<_> = self.rows.iter().collect();

@@ -27,7 +27,7 @@ rule! {
     /// ## What to do
     /// Let the proxy pass the request line on as it came. nginx: no URI in `proxy_pass`, no `rewrite`, `merge_slashes off`. HAProxy: no
     /// `http-request set-path` or `replace-path`. Give the store a host name or port of its own in place of a path prefix.
-    "request-changed-between-hops" Warning since "0.2.0"
+    "request-changed-between-hops" Warning Cause since "0.2.0"
 }
 
 /// How many groups of hop and parts are kept.
@@ -220,6 +220,7 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
     let mut finding = Finding::new(&RULE, Confidence::Certain, Some(row.hop), row.here.count, message)
         .about("changed", list(&words))
         .about("refused", row.refused.count.to_string())
+        .refusing(row.refused.most())
         .shown_by(evidence)
         .fixed_by(fix(row));
     finding.severity = match (row.refused.count, row.is_signed) {

@@ -23,7 +23,7 @@ rule! {
     ///
     /// ## What to do
     /// Serve TLS on the endpoint. Do not move to a newer SDK before that: those that refuse nothing send the raw key in clear.
-    "request-refused-by-client" Error since "0.1.0"
+    "request-refused-by-client" Error Refusal since "0.1.0"
 }
 
 /// How many refused copies are looked for on the wire.

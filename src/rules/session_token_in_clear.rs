@@ -25,7 +25,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop, and revoke the sessions that were shown (for a role: revoke older sessions).
-    "session-token-in-clear" Error since "0.1.0"
+    "session-token-in-clear" Error Leak since "0.1.0"
 }
 
 /// How many distinct tokens are told apart per hop.

@@ -26,7 +26,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop.
-    "signature-in-clear" Note since "0.1.0"
+    "signature-in-clear" Note Exposure since "0.1.0"
 }
 
 /// How far MinIO and S3 let clocks differ, and so how long a signed request stays good.

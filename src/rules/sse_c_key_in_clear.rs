@@ -32,7 +32,7 @@ rule! {
     /// ## What to do
     /// Use TLS on every hop, then treat the key as disclosed: rewrite the objects with a new one. Reports show the first eight
     /// hexadecimal digits of the SHA-256 of a key, never the key.
-    "sse-c-key-in-clear" Error since "0.1.0"
+    "sse-c-key-in-clear" Error Leak since "0.1.0"
 }
 
 /// How many distinct keys are told apart per hop.

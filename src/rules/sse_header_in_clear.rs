@@ -5,14 +5,15 @@ use crate::model::HeaderName;
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list};
 use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Disclosure, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Confidence, Context, Disclosure, Finding, Findings, Fix, Severity, View, Watch, rule};
 use crate::s3::{Call, EncryptionKind};
 use crate::session::secrets::{Exposed, Exposure};
 
 rule! {
     /// ## What it reports
-    /// Requests in clear that ask for server-side encryption: the algorithm, the bucket-key switch, the customer algorithm and
-    /// the MD5 of a customer key. Keys, key ids and contexts have rules of their own.
+    /// Requests in plaintext that ask for server-side encryption: the algorithm, the bucket-key switch, the customer algorithm and
+    /// the MD5 of a customer key. Keys, key ids and contexts have rules of their own. Where all of them ask for SSE-S3
+    /// (`AES256`), it is a note: that discloses nothing of a key.
     ///
     /// ## Why it matters
     /// The headers tell how objects are protected; the MD5 lets somebody who guesses a customer key check the guess. An
@@ -23,7 +24,7 @@ rule! {
     ///
     /// ## What to do
     /// Use TLS on the hop. `AES256` alone discloses little and is a known way around `copy-refused-by-client`.
-    "sse-header-in-clear" Warning since "0.1.0"
+    "sse-header-in-clear" Warning Exposure since "0.1.0"
 }
 
 #[derive(Default)]
@@ -115,7 +116,9 @@ impl State {
             view.hop_name(hop),
             list(&words)
         );
+        let is_sse_s3_alone = kinds.sse_s3 > 0 && [kinds.sse_kms, kinds.customer, kinds.key_md5, kinds.other] == [0; 4];
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
+            .with_severity(if is_sse_s3_alone { Severity::Note } else { RULE.severity })
             .about("client", view.client_text(client))
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::tls_on_the_front());

@@ -24,7 +24,7 @@ rule! {
     ///
     /// ## What to do
     /// Run the store with TLS, and point the proxy at its `https://` address. The keys that were sent are disclosed.
-    "sse-refused-by-store" Error since "0.1.0"
+    "sse-refused-by-store" Error Failure since "0.1.0"
 }
 
 #[derive(Default)]
@@ -89,6 +89,8 @@ impl State {
         );
         let finding = Finding::new(&RULE, confidence, Some(hop), row.sights.count, message)
             .about("client", view.client_text(client))
+            .about("status", "400")
+            .refusing(Some((400, row.sights.count)))
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::untested("run the store with certificates, and let every hop before it use https", ""));
         Some(finding)

@@ -217,7 +217,7 @@ mod tests {
     use crate::rules::{Completeness, Confidence, Gaps, Judge, Outcome as Verdict, Selection, View};
 
     /// The verdict over one call inside TLS, beside what this account says was not seen.
-    fn verdict(unseen: Account) -> (Verdict, Confidence) {
+    fn verdict(unseen: Account) -> (Verdict, Option<Confidence>) {
         let mut hops = Topology::default();
         let end = |port| Endpoint::new([10, 0, 0, 1].into(), port);
         let view = TlsView { version: Some(TlsVersion::Tls13), ..TlsView::default() };
@@ -242,6 +242,8 @@ mod tests {
             completeness: &completeness,
             shut: &[],
             undecoded: &[],
+            tls_failures: &[],
+            regular: &[],
             logs: &[],
             now: Timestamp::EPOCH,
         };
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn no_kind_of_unseen_traffic_leaves_a_clean_verdict_untouched() {
-        assert_eq!(verdict(Account::default()), (Verdict::Clean, Confidence::Strong));
+        assert_eq!(verdict(Account::default()), (Verdict::Clean, Some(Confidence::Strong)));
         for kind in Unseen::ALL {
             let mut account = Account::default();
             account.add(*kind, 1, 0);
@@ -263,7 +265,7 @@ mod tests {
                 Effect::Encrypted => Confidence::Likely,
                 Effect::Plaintext => Confidence::Possible,
             };
-            assert!(outcome != Verdict::Clean || confidence <= at_most, "{kind:?}: {outcome:?} {confidence:?}");
+            assert!(outcome != Verdict::Clean || confidence <= Some(at_most), "{kind:?}: {outcome:?} {confidence:?}");
         }
     }
 

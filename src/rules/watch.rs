@@ -1,9 +1,10 @@
 //! What a rule hears, and what it may look up while it thinks.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
-use crate::model::{Exchange, Frame, LossReason, Timestamp};
+use crate::model::{Exchange, Frame, LossReason, Side, Timestamp, TlsFailureKind};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
@@ -122,8 +123,12 @@ pub struct View<'a> {
     pub completeness: &'a Completeness,
     /// TLS flows that stayed shut.
     pub shut: &'a [ShutFlows],
+    /// What clients sent inside TLS that was not decrypted, by their address.
+    pub regular: &'a [Regular],
     /// Plaintext that was not decoded.
     pub undecoded: &'a [UndecodedFlows],
+    /// TLS connections that failed.
+    pub tls_failures: &'a [TlsFailures],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The capture time of the last event.
@@ -145,6 +150,47 @@ pub struct ShutFlows {
     pub first: Frame,
 }
 
+/// Requests of one client address inside TLS that was not decrypted: whether they look like health checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regular {
+    /// The address.
+    pub client: IpAddr,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that have another size than the first, or came sooner after the one before than health checks do.
+    pub irregular: u64,
+    /// Bytes of the first request.
+    pub request_bytes: u64,
+    /// When the last began.
+    pub last: Timestamp,
+}
+
+impl Regular {
+    /// How many addresses are told apart.
+    pub const CLIENTS_MAX: usize = 256;
+    /// Health checks come seconds apart; requests of a job come within milliseconds.
+    const GAP_MIN: Duration = Duration::from_secs(1);
+    /// The head of a health check is small.
+    const BYTES_MAX: u64 = 1024;
+
+    /// Starts with the first request of an address.
+    pub const fn new(client: IpAddr, bytes: u64, at: Timestamp) -> Self {
+        Self { client, requests: 1, irregular: 0, request_bytes: bytes, last: at }
+    }
+
+    /// Adds a request.
+    pub fn add(&mut self, bytes: u64, at: Timestamp) {
+        self.requests += 1;
+        self.irregular += u64::from(bytes != self.request_bytes || at.since(self.last) < Self::GAP_MIN);
+        self.last = self.last.max(at);
+    }
+
+    /// Whether all of them look like health checks: two at least, small, of one size, and seconds apart.
+    pub const fn is_regular(&self) -> bool {
+        self.requests >= 2 && self.irregular == 0 && self.request_bytes <= Self::BYTES_MAX
+    }
+}
+
 /// Plaintext flows of one hop that were not decoded, or not wholly, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndecodedFlows {
@@ -157,6 +203,23 @@ pub struct UndecodedFlows {
     /// Bytes that were not decoded.
     pub bytes: u64,
     /// Where the first of them were.
+    pub first: Frame,
+}
+
+/// TLS connections of one hop that failed for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFailures {
+    /// The hop.
+    pub hop: HopId,
+    /// What was seen.
+    pub kind: TlsFailureKind,
+    /// The side that ended them.
+    pub from: Side,
+    /// Connections.
+    pub count: u64,
+    /// Requests that had been sent on them.
+    pub requests: u64,
+    /// Where the first of them failed.
     pub first: Frame,
 }
 

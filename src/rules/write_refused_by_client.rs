@@ -23,7 +23,7 @@ rule! {
     ///
     /// ## What to do
     /// Serve TLS on the proxy's front, or set SSE-S3 in place of SSE-KMS, or move to Hadoop 3.4 (the key id is then readable).
-    "write-refused-by-client" Warning since "0.1.0"
+    "write-refused-by-client" Warning Refusal since "0.1.0"
 }
 
 #[derive(Default)]

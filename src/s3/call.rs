@@ -181,6 +181,29 @@ impl<'x> Call<'x> {
         self.status().is_some_and(|status| (200..300).contains(&status))
     }
 
+    /// Whether the store or a proxy refused it, or failed: 4xx and 5xx; a redirect with an error of S3 (301
+    /// `PermanentRedirect`, 307 `TemporaryRedirect`), which an SDK follows only with another endpoint or region; and a 200
+    /// that turned out to be an error.
+    pub fn has_failed(&self) -> bool {
+        match self.status() {
+            Some(400..) => true,
+            Some(300..400) | Some(200) => self.error().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether the response is one that clients ask for on purpose: a condition that does not hold (304, 412), something
+    /// that is looked for and not there (404 to a HEAD, or a `NoSuch…` other than `NoSuchBucket`), a bucket that is there already.
+    pub fn is_usual_answer(&self) -> bool {
+        match self.status() {
+            Some(304 | 412) => true,
+            Some(404) if self.exchange.request.method() == b"HEAD" => true,
+            Some(404) => self.error().is_some_and(|error| error.code.starts_with("NoSuch") && error.code != "NoSuchBucket"),
+            Some(409) => self.error().is_some_and(|error| error.code.starts_with("BucketAlready")),
+            _ => false,
+        }
+    }
+
     /// Whether it only reads.
     pub fn is_read(&self) -> bool {
         match self.operation.method() {

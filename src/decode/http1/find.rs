@@ -8,6 +8,11 @@ use crate::decode::http1::start::{HTTP2_PREFACE, LINE_MAX, Probe, ends_request_l
 use crate::decode::http1::{lenient, plain};
 use crate::model::{Anomaly, Frames, LossReason, Side, Stamp, Version};
 
+/// Whether a record of TLS with an alert begins here, which is how a TLS server answers anything else.
+fn is_tls_alert(data: &[u8]) -> bool {
+    matches!(data, [0x15, 3, 0..=4, 0, 2, ..])
+}
+
 /// Octets within which a method and the start of a target are found, if they are known ones.
 const OPENING_MAX: usize = 64;
 
@@ -152,6 +157,9 @@ impl Connection {
             self.sink_both(stamp, LossReason::Http2);
         } else if from == Side::Server && self.expects_simple_response(data) {
             self.begin_simple_response(stamp);
+        } else if from == Side::Server && is_tls_alert(data) {
+            self.handle_anomaly(Side::Server, Anomaly::TlsAnswer);
+            self.sink_both(stamp, LossReason::TlsShut);
         } else {
             let reason = self.reason_to_seek(from);
             let blank = std::mem::take(&mut self.reader_mut(from).blank);

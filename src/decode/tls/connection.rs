@@ -2,11 +2,12 @@
 
 use crate::decode::Limits;
 use crate::decode::tls::direction::{Cover, Current, Direction, Purpose};
+use crate::decode::tls::ending::Ending;
 use crate::decode::tls::held::Held;
 use crate::decode::tls::hello::Hello;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
 use crate::decode::tls::sealed::Outside;
-use crate::decode::tls::{Plain, Secrets, Sink};
+use crate::decode::tls::{Plain, Secrets, Sink, sslv2};
 use crate::model::{Close, Shut, Side, Stamp, TlsView};
 
 /// One TLS connection. It holds a record at most per direction, and little while idle.
@@ -23,6 +24,10 @@ pub struct Connection {
     pub(super) sealed_bytes: u64,
     /// What is seen of it while it stays shut.
     pub(super) outside: Outside,
+    /// How its handshake goes, and how it ends.
+    pub(super) ending: Ending,
+    /// Whether the ClientHello was seen.
+    pub(super) has_client_hello: bool,
     opens_all: bool,
 }
 
@@ -131,6 +136,7 @@ impl Connection {
 
     /// Takes note of the end of a side's stream. After a close_notify it is not a second end.
     pub fn handle_close(&mut self, from: Side, stamp: Stamp, how: Close, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        self.ending.handle_close(from, how, stamp);
         let mut turn = Turn { from, stamp, secrets, sink };
         self.retry(&mut turn);
         if how == Close::Finished && self.held.add_close(from, stamp) {
@@ -235,6 +241,13 @@ impl Connection {
             self.seek(data, turn);
             return &[];
         }
+        if turn.from == Side::Client && direction.records == 0 && direction.current.is_none() {
+            let is_sslv2 = sslv2::is_client_hello(if direction.partial.is_empty() { data } else { &direction.partial });
+            if is_sslv2 {
+                return self.take_sslv2_hello(data);
+            }
+        }
+        let direction = self.direction_mut(turn.from);
         let Some(current) = direction.current.as_mut() else {
             let before = direction.partial.len();
             return match direction.take_header(data) {
@@ -266,7 +279,7 @@ impl Connection {
             let mut buffer = std::mem::take(turn.secrets.buffer);
             buffer.clear();
             buffer.extend_from_slice(kept);
-            self.count_record(header, turn.from);
+            self.count_record(header, turn.from, turn.stamp);
             self.record(header, &mut buffer, turn);
             *turn.secrets.buffer = buffer;
             return rest;
@@ -279,12 +292,27 @@ impl Connection {
         rest
     }
 
+    /// Takes bytes of a ClientHello of the form of SSL 2.0; gives what is left.
+    fn take_sslv2_hello<'d>(&mut self, data: &'d [u8]) -> &'d [u8] {
+        let mut octets = std::mem::take(&mut self.client.partial);
+        let missing = sslv2::length(if octets.is_empty() { data } else { &octets }).unwrap_or(0).saturating_sub(octets.len());
+        let (now, rest) = data.split_at(missing.min(data.len()));
+        octets.extend_from_slice(now);
+        if now.len() == missing {
+            self.client.records += 1;
+            self.sslv2_hello(&octets);
+        } else {
+            self.client.partial = octets;
+        }
+        rest
+    }
+
     /// Handles the current record if all of its body has been taken.
     fn finish_record(&mut self, turn: &mut Turn<'_, '_>) {
         let direction = self.direction_mut(turn.from);
         let Some(current) = direction.current.take_if(|current| current.remaining() == 0) else { return };
         let mut body = std::mem::take(&mut direction.partial);
-        self.count_record(current.header, turn.from);
+        self.count_record(current.header, turn.from, turn.stamp);
         match current.purpose {
             Purpose::Open => self.record(current.header, &mut body, turn),
             Purpose::Pass { .. } => self.passed_record(current.header, &body, turn),
@@ -297,7 +325,8 @@ impl Connection {
         }
     }
 
-    fn count_record(&mut self, header: Header, from: Side) {
+    fn count_record(&mut self, header: Header, from: Side, stamp: Stamp) {
+        self.ending.handle_record(self.view.version, header, from, stamp);
         self.direction_mut(from).records += 1;
         if header.kind == APPLICATION_DATA {
             self.sealed_bytes = self.sealed_bytes.saturating_add(u64::from(header.length));

@@ -91,6 +91,12 @@ impl Hello {
         }
     }
 
+    /// A handshake that begins with a hello of the form of SSL 2.0, which offers neither sessions to resume nor extensions.
+    pub(super) fn of_random(random: [u8; 32]) -> Self {
+        let offer = ClientHello { random, session_id: Vec::new(), sni: None, alpn: None, ticket: None, has_early_data: false };
+        Self::new(&offer)
+    }
+
     /// Takes a HelloRetryRequest, which also means that 0-RTT data was passed over.
     pub(super) fn handle_retry(&mut self) {
         self.is_retried = true;
@@ -250,7 +256,7 @@ fn opener12(server: &Settled, client_random: &[u8; 32], master: &[u8; 48], side:
 
 fn prf(server: &Settled) -> Prf {
     match server.version {
-        TlsVersion::Ssl30 | TlsVersion::Tls10 | TlsVersion::Tls11 => Prf::Md5AndSha1,
+        TlsVersion::Ssl20 | TlsVersion::Ssl30 | TlsVersion::Tls10 | TlsVersion::Tls11 => Prf::Md5AndSha1,
         TlsVersion::Tls12 | TlsVersion::Tls13 => Prf::Tls12(match server.suite.prf {
             Hash::Sha384 => Hash::Sha384,
             _ => Hash::Sha256,

@@ -8,6 +8,7 @@ mod ccm;
 mod cipher;
 mod connection;
 mod direction;
+mod ending;
 mod follow;
 mod handshake;
 mod held;
@@ -20,6 +21,7 @@ mod schedule;
 mod sealed;
 mod seek;
 mod sessions;
+mod sslv2;
 mod stream;
 mod suite;
 
@@ -109,6 +111,9 @@ pub fn probe(start: &[u8]) -> Probe {
     let plausible = [0, 3, 0, 0, 1];
     let padded: [u8; 5] = std::array::from_fn(|at| start.get(at).or(plausible.get(at)).copied().unwrap_or(0));
     let padded = if start.is_empty() { [HANDSHAKE, 3, 1, 0, 1] } else { padded };
+    if let found @ (Probe::Yes | Probe::Unsure) = sslv2::probe(start) {
+        return found;
+    }
     let Some(header) = Header::read(&padded).filter(|header| header.length > 0) else { return Probe::No };
     if start.len() < Header::BYTES {
         return Probe::Unsure;
@@ -133,6 +138,11 @@ pub fn probe(start: &[u8]) -> Probe {
         (APPLICATION_DATA, body) => probe_next(header, body),
         _ => Probe::No,
     }
+}
+
+/// Whether bytes can be the start of a record of TLS or of a response of SSL 2.0; those that are too few can.
+pub fn may_be_record(start: &[u8]) -> bool {
+    start.len() < Header::BYTES || Header::read(start).is_some() || sslv2::is_server_hello(start)
 }
 
 /// Application data can start with any octets, so that the header after it has to fit too, where it was captured.

@@ -124,6 +124,9 @@ impl Connection {
         }
         self.keep(octets, keeps_transcript && kind != HELLO_REQUEST);
         let is_tls13 = self.is_tls13();
+        if kind == message::FINISHED {
+            self.ending.handle_finished(turn.from);
+        }
         match (kind, turn.from) {
             (message::SERVER_HELLO | message::HELLO_RETRY_REQUEST, Side::Server) => self.server_hello(kind, body, turn),
             (message::CLIENT_KEY_EXCHANGE, Side::Client) => {
@@ -156,6 +159,7 @@ impl Connection {
             self.client.shut(Shut::Malformed);
             return;
         };
+        self.has_client_hello = true;
         if offer.sni.is_some() {
             self.view.sni = offer.sni.clone();
         }
@@ -221,8 +225,10 @@ impl Connection {
         let Some(version) = self.show(&answer).filter(|&version| version > TlsVersion::Ssl30) else {
             return self.shut_both(&Shut::VersionNotSupported);
         };
-        let Some(suite) = Suite::find(answer.suite)
-            .filter(|_| !answer.has_compression && (version == TlsVersion::Tls13) == Suite::is_tls13(answer.suite))
+        if answer.has_compression {
+            return self.shut_both(&Shut::Compression);
+        }
+        let Some(suite) = Suite::find(answer.suite).filter(|_| (version == TlsVersion::Tls13) == Suite::is_tls13(answer.suite))
         else {
             return self.shut_both(&Shut::SuiteNotSupported(answer.suite));
         };

@@ -7,7 +7,7 @@ use crate::decode::tls::direction::Cover;
 use crate::decode::tls::handshake::message;
 use crate::decode::tls::hello::Early;
 use crate::decode::tls::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Header};
-use crate::model::{Close, Shut, Side};
+use crate::model::{Close, Shut, Side, TlsVersion};
 
 impl Connection {
     /// Handles a record that is whole.
@@ -15,6 +15,7 @@ impl Connection {
         match &self.direction(turn.from).cover {
             Cover::Clear => self.clear_record(header, body, turn),
             Cover::Waiting if header.kind == CHANGE_CIPHER_SPEC && self.is_tls13() => {}
+            Cover::Waiting if header.kind == ALERT && self.is_tls13() => self.alert(body, turn),
             Cover::Waiting => self.hold(header, body, turn),
             Cover::Sealed(_) => self.sealed_record(header, body, turn),
         }
@@ -103,6 +104,9 @@ impl Connection {
         let Cover::Sealed(openers) = &mut direction.cover else { return };
         if openers.first().is_some_and(Opener::hides_type) && header.kind != APPLICATION_DATA {
             // TLS 1.3: change_cipher_spec for the sake of middleboxes, or an alert of a side that has no keys.
+            if header.kind == ALERT {
+                self.alert(body, turn);
+            }
             return;
         }
         let opened = match openers.as_mut_slice() {
@@ -210,9 +214,12 @@ impl Connection {
     }
 
     fn alert(&mut self, content: &[u8], turn: &mut Turn<'_, '_>) {
-        if let [_, CLOSE_NOTIFY] = content {
-            self.close(Close::Finished, turn);
+        let &[level, description] = content else { return };
+        if description == CLOSE_NOTIFY {
+            return self.close(Close::Finished, turn);
         }
+        let is_tls13 = self.view.version == Some(TlsVersion::Tls13);
+        self.ending.handle_alert(turn.from, level, description, is_tls13, turn.stamp);
     }
 }
 

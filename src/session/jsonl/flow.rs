@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::model::{
-    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, LossReason, Protocol, Shut, Stamp, StreamCount, Transport, Undecoded,
+    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Handshake, LossReason, Protocol, Shut, Side, Stamp, StreamCount,
+    TlsFailure, TlsFailureKind, Transport, Undecoded,
 };
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
@@ -76,7 +77,7 @@ fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor)
         Protocol::Other => "other",
         Protocol::Tls { .. } => "tls",
     });
-    let Protocol::Tls { view, shut, sealed_bytes } = protocol else {
+    let Protocol::Tls { view, shut, sealed_bytes, handshake } = protocol else {
         return;
     };
     json.key("version");
@@ -101,6 +102,35 @@ fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor)
     );
     json.key("sealed_bytes");
     json.number(*sealed_bytes);
+    json.key("handshake");
+    json.string(match handshake {
+        Handshake::Open => "open",
+        Handshake::Established => "established",
+        Handshake::Failed(_) => "failed",
+    });
+    if let Handshake::Failed(failure) = handshake {
+        write_failure(json, failure);
+    }
+}
+
+fn write_failure(json: &mut JsonText, failure: &TlsFailure) {
+    json.key("failure");
+    json.open(b'{');
+    let (kind, code) = match failure.kind {
+        TlsFailureKind::Alert(description) => ("alert", Some(u64::from(description))),
+        TlsFailureKind::PlainHttp(status) => ("plaintext-http", Some(u64::from(status))),
+        TlsFailureKind::EncryptedAlert => ("encrypted-alert", None),
+        TlsFailureKind::Closed => ("closed", None),
+        TlsFailureKind::NotTls => ("not-tls", None),
+    };
+    json.key("kind");
+    json.string(kind);
+    json.key("code");
+    optional_number(json, code);
+    json.key("by");
+    json.string(if failure.from == Side::Client { "client" } else { "server" });
+    write_stamp(json, "at", Some((failure.stamp.at, failure.stamp.frame)));
+    json.close(b'}');
 }
 
 fn write_stamp(json: &mut JsonText, name: &'static str, stamp: Option<(crate::model::Timestamp, Frame)>) {
@@ -164,6 +194,10 @@ pub(super) struct FlowLine {
     shut_detail: Option<u64>,
     #[serde(default)]
     sealed_bytes: u64,
+    #[serde(default)]
+    handshake: Option<String>,
+    #[serde(default)]
+    failure: Option<FailurePart>,
     first: StampPart,
     last: StampPart,
     has_start: bool,
@@ -207,7 +241,12 @@ impl FlowLine {
                         return Err(format!("{label:?} is no version of TLS"));
                     };
                     let shut = self.shut.as_deref().map(|label| parse_shut(label, self.shut_detail)).transpose()?;
-                    Protocol::Tls { view: Arc::unwrap_or_clone(view), shut, sealed_bytes: self.sealed_bytes }
+                    let handshake = match (self.handshake.as_deref(), self.failure) {
+                        (_, Some(failure)) => Handshake::Failed(failure.build()?),
+                        (Some("open"), None) => Handshake::Open,
+                        _ => Handshake::Established,
+                    };
+                    Protocol::Tls { view: Arc::unwrap_or_clone(view), shut, sealed_bytes: self.sealed_bytes, handshake }
                 }
                 other => return Err(format!("unknown protocol {other:?}")),
             },
@@ -247,6 +286,31 @@ struct FramePart {
     #[serde(default)]
     file: u16,
     frame: u64,
+}
+
+#[derive(Deserialize)]
+struct FailurePart {
+    kind: String,
+    #[serde(default)]
+    code: Option<u16>,
+    by: String,
+    at: StampPart,
+}
+
+impl FailurePart {
+    fn build(&self) -> Result<TlsFailure, String> {
+        let code = self.code.unwrap_or_default();
+        let kind = match self.kind.as_str() {
+            "alert" => TlsFailureKind::Alert(u8::try_from(code).unwrap_or(u8::MAX)),
+            "plaintext-http" => TlsFailureKind::PlainHttp(code),
+            "encrypted-alert" => TlsFailureKind::EncryptedAlert,
+            "closed" => TlsFailureKind::Closed,
+            "not-tls" => TlsFailureKind::NotTls,
+            other => return Err(format!("unknown failure of TLS {other:?}")),
+        };
+        let from = if self.by == "client" { Side::Client } else { Side::Server };
+        Ok(TlsFailure { kind, from, stamp: self.at.build()? })
+    }
 }
 
 #[derive(Deserialize)]
@@ -309,6 +373,7 @@ fn parse_shut(label: &str, detail: Option<u64>) -> Result<Shut, String> {
         Shut::WrongSecret,
         Shut::PacketMissing(detail),
         Shut::Malformed,
+        Shut::Compression,
     ];
     known.into_iter().find(|shut| shut.label() == label).ok_or_else(|| format!("unknown reason {label:?} to stay shut"))
 }

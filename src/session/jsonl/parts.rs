@@ -345,8 +345,8 @@ pub(super) fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 pub(super) fn parse_transport(label: &str, part: Option<TlsPart>) -> Result<Transport, String> {
-    const VERSIONS: [TlsVersion; 5] =
-        [TlsVersion::Ssl30, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13];
+    const VERSIONS: [TlsVersion; 6] =
+        [TlsVersion::Ssl20, TlsVersion::Ssl30, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13];
     let version = match label {
         "clear" => return Ok(Transport::Clear),
         "tls" => None,

@@ -242,6 +242,14 @@ fn anomalies_of_the_stream_are_attached() {
 }
 
 #[test]
+fn a_tls_alert_in_place_of_a_response_is_named() {
+    check(
+        "> GET / HTTP/1.1\n> Host: a\n>\n< \\x15\\x03\\x01\\x00\\x02\\x02\\x46\\\n! close <\n! close >",
+        "1.1 GET / HTTP/1.1 1h [1 @1-1] -> closed by Server !tls-answer\nlost 7 tls-shut at 2",
+    );
+}
+
+#[test]
 fn the_preface_of_http2_is_named() {
     check(
         r"

@@ -1,0 +1,162 @@
+//! The top of the report for people: what happened, `Cause:` and `Fix:`, first for what made the job fail, then for the verdict.
+
+use std::io;
+
+use crate::report::Report;
+use crate::report::brief::{sentences, shorten};
+use crate::report::screen::{Colour, Screen, WIDTH};
+use crate::report::text::{word, wrap};
+use crate::rules::{Finding, Fix, Outcome, Role, Severity};
+
+/// One statement at the top.
+struct Lead<'a> {
+    label: String,
+    colour: Colour,
+    /// The confidence and the rule, in brackets after the label.
+    note: String,
+    message: String,
+    finding: Option<&'a Finding>,
+    cause: Option<String>,
+    fix: Option<String>,
+}
+
+/// Writes the statements.
+pub(super) fn render(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+    let leads = leads(screen.report);
+    for (at, lead) in leads.iter().enumerate() {
+        if at > 0 {
+            writeln!(screen.out)?;
+        }
+        statement(screen, lead)?;
+    }
+    Ok(())
+}
+
+/// The findings that stand at the top, in their order.
+pub(super) fn leading<'a>(report: &Report<'a>) -> Vec<&'a Finding> {
+    leads(report).into_iter().filter_map(|lead| lead.finding).collect()
+}
+
+/// What failed comes first, then the worst finding where it is worse than what decides the verdict, then the verdict.
+fn leads<'a>(report: &Report<'a>) -> Vec<Lead<'a>> {
+    let verdict = &report.summary.verdict;
+    let deciding = report.deciding();
+    let mut leads: Vec<Lead<'a>> = Vec::new();
+    if let Some(failing) = report.failing() {
+        if deciding.is_none_or(|deciding| deciding.rule.name != failing.rule.name) {
+            leads
+                .push(of_finding(failing, if failing.rule.role == Role::Refusal { "REFUSED BEFORE THE WIRE" } else { "FAILED" }));
+        }
+    } else if verdict.unjudged.is_none()
+        && let Some(worst) = report.summary.findings.first().filter(|worst| worst.severity > Severity::Note)
+        && deciding.is_none_or(|deciding| worst.severity > deciding.severity)
+    {
+        leads.push(of_finding(worst, if worst.severity == Severity::Error { "ERROR" } else { "WARNING" }));
+    }
+    let label = verdict.outcome.label().replace('-', " ").to_uppercase();
+    let colour = match verdict.outcome {
+        Outcome::RefusedBeforeTheWire | Outcome::Leaked => Colour::Red,
+        Outcome::Exposed | Outcome::NotJudged => Colour::Yellow,
+        Outcome::Clean => Colour::Green,
+    };
+    let lead = match (deciding, &verdict.unjudged) {
+        (Some(finding), _) => Lead { colour, ..of_finding(finding, &label) },
+        (None, Some(unjudged)) => Lead {
+            label,
+            colour,
+            note: String::new(),
+            message: "No S3 call was judged.".to_owned(),
+            finding: None,
+            cause: Some(sentence(&unjudged.cause)),
+            fix: Some(sentence(&unjudged.action)),
+        },
+        (None, None) => Lead {
+            label,
+            colour,
+            note: verdict.confidence.map(|confidence| format!(" ({})", word(confidence))).unwrap_or_default(),
+            message: verdict.message.clone(),
+            finding: None,
+            cause: None,
+            fix: None,
+        },
+    };
+    leads.push(lead);
+    leads
+}
+
+fn of_finding<'a>(finding: &'a Finding, label: &str) -> Lead<'a> {
+    Lead {
+        label: label.to_owned(),
+        colour: if finding.severity == Severity::Error { Colour::Red } else { Colour::Yellow },
+        note: format!(" ({}, {})", word(finding.confidence), finding.rule.name),
+        message: finding.message.clone(),
+        finding: Some(finding),
+        cause: finding.cause.as_deref().map(sentence),
+        fix: finding.fixes.first().map(|fix| sentence(&fix.action)),
+    }
+}
+
+fn statement(screen: &mut Screen<'_, '_>, lead: &Lead<'_>) -> io::Result<()> {
+    let message = screen.clean(&lead.message);
+    let head = format!("{}{}:", lead.label, lead.note);
+    let text = if screen.style.verbose {
+        message
+    } else {
+        let message = shorten(&message);
+        let fits = |text: &str| wrap(&format!("{head} {text}"), WIDTH - 2).len() <= MESSAGE_LINES_MAX;
+        sentences(&message, fits).to_owned()
+    };
+    let places =
+        lead.finding.map(|finding| screen.places(&finding.evidence, finding.count, 6)).filter(|places| !places.is_empty());
+    let places = places.map(|places| format!(" [{places}]")).unwrap_or_default();
+    for (at, line) in wrap(&format!("{head} {text}{places}"), WIDTH - 2).iter().enumerate() {
+        match line.strip_prefix(lead.label.as_str()) {
+            Some(rest) if at == 0 => writeln!(screen.out, "{}{rest}", screen.paint(lead.colour, &lead.label))?,
+            _ => writeln!(screen.out, "{}{line}", if at == 0 { "" } else { "  " })?,
+        }
+    }
+    for (label, text) in [("Cause: ", &lead.cause), ("Fix:   ", &lead.fix)] {
+        if let Some(text) = text {
+            let text = screen.clean(text);
+            let text = if screen.style.verbose { text } else { shorten(&text) };
+            screen.paragraph(label, "       ", &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// The steps that lead to the statements, and their other fixes.
+pub(super) fn evidence(screen: &mut Screen<'_, '_>) -> io::Result<()> {
+    for finding in leading(screen.report) {
+        if !finding.chain.is_empty() {
+            screen.heading(&format!("Evidence of {}", finding.rule.name))?;
+            super::table::steps(screen, finding)?;
+        }
+        other_fixes(screen, finding)?;
+    }
+    Ok(())
+}
+
+fn other_fixes(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()> {
+    let has_note = |fix: &Fix| fix.note.is_some();
+    let shown: &[Fix] = match finding.fixes.as_slice() {
+        [only] if !has_note(only) => &[],
+        fixes => fixes,
+    };
+    if shown.is_empty() {
+        return Ok(());
+    }
+    screen.heading(&format!("Fixes of {}", finding.rule.name))?;
+    super::table::fix_lines(screen, shown)
+}
+
+/// A sentence: a capital letter first, a full stop last.
+fn sentence(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let mut letters = text.chars();
+    let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{start}{}.", letters.as_str())
+}
+
+/// A statement takes no more than so many lines, unless one sentence alone does.
+const MESSAGE_LINES_MAX: usize = 4;
