@@ -12,6 +12,8 @@ mod tables;
 #[cfg(test)]
 mod ending_stories;
 #[cfg(test)]
+mod fix_stories;
+#[cfg(test)]
 mod hop_stories;
 #[cfg(test)]
 mod stories;

@@ -336,6 +336,7 @@ struct VerdictView {
     failure: Option<FailureView>,
     cause: Option<String>,
     next_step: Option<String>,
+    committed: Vec<String>,
     left_out: Vec<LeftOutView>,
 }
 
@@ -460,6 +461,7 @@ fn verdict(report: &Report<'_>, verdict: &Verdict) -> VerdictView {
             .map(|failure| FailureView { rule: failure.rule, message: report.clean(&failure.message) }),
         cause: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.cause)),
         next_step: verdict.unjudged.as_ref().map(|unjudged| report.clean(&unjudged.action)),
+        committed: verdict.committed.iter().map(|target| report.clean(target)).collect(),
         left_out: verdict.left_out.iter().map(|(rule, count)| LeftOutView { rule, count: *count }).collect(),
     }
 }

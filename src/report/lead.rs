@@ -29,6 +29,19 @@ pub(super) fn render(screen: &mut Screen<'_, '_>) -> io::Result<()> {
         }
         statement(screen, lead)?;
     }
+    let verdict = &screen.report.summary.verdict;
+    if !verdict.committed.is_empty() {
+        let targets: Vec<String> = verdict.committed.iter().map(|target| shorten(&screen.clean(target))).collect();
+        screen.paragraph("Job:   ", "       ", &format!("Committed: _SUCCESS was written to {}.", targets.join(", ")))?;
+    }
+    if !verdict.left_out.is_empty() {
+        let rules: Vec<String> = verdict.left_out.iter().map(|(rule, count)| format!("{rule} ({count})")).collect();
+        screen.paragraph(
+            "Left out: ",
+            "       ",
+            &format!("{} (by --select or --ignore; they decide nothing here).", rules.join(", ")),
+        )?;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use crate::s3::error_advice::{Advice, of_proxy, of_store};
 /// the hop that it happened on.
 pub(super) fn explain(findings: &mut [Finding], view: &View<'_>) {
     for finding in findings.iter_mut() {
+        fill_in(finding, view);
         if matches!(finding.rule.role, Role::Leak | Role::Exposure) && finding.cause.is_none() {
             finding.cause = finding.hop.map(|hop| by_hop(hop, view));
         }
@@ -26,6 +27,18 @@ pub(super) fn explain(findings: &mut [Finding], view: &View<'_>) {
             failure.chain.extend(explained.step);
             failure.fixes.extend(explained.fixes);
         }
+    }
+}
+
+/// Says what to do at the server of the finding's hop, where TLS on it is a fix.
+pub(super) fn fill_in(finding: &mut Finding, view: &View<'_>) {
+    let Some(hop) = finding.hop.and_then(|hop| view.hops.hop(hop)) else {
+        return;
+    };
+    let servers: Vec<String> = hop.servers.iter().take(2).map(ToString::to_string).collect();
+    for fix in finding.fixes.iter_mut().filter(|fix| fix.is_front && !servers.is_empty()) {
+        let note = fix.note.take();
+        *fix = Fix { note, ..Fix::tls_on(view.hops.software(hop.id), &servers.join(" and ")) };
     }
 }
 

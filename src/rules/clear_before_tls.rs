@@ -81,18 +81,22 @@ fn render(hop: HopId, row: &Row, view: &View<'_>) -> Option<Finding> {
     };
     let confidence = if joined > 0 { Confidence::Certain } else { Confidence::Strong };
     let message = format!(
-        "{} crossed {} in clear, while {} goes on {partly}by TLS: the store cannot see it.{seen}",
-        counted(count, "call", "calls"),
+        "{} on {} unencrypted.{seen}",
+        counted(count, "call was", "calls were"),
         about.name,
-        upstream.name
+    );
+    let cause = format!(
+        "The clients use plain HTTP on {}, and the proxy re-encrypts {partly}to the store ({}), so the store cannot detect this",
+        about.name, upstream.name
     );
     let clients: Vec<String> = about.clients.iter().take(8).map(ToString::to_string).collect();
     let finding = Finding::new(&RULE, confidence, Some(hop), count, message)
+        .caused_by(cause)
         .about("clients", list(&clients))
         .about("upstream", upstream.name.clone())
         .shown_by(row.calls.evidence())
         .shown_by(row.twins.evidence())
         .fixed_by(Fix::tls_on_the_front())
-        .fixed_by(Fix::untested("close the plain front, so that no client can use it by mistake", ""));
+        .fixed_by(Fix::untested("close the plain HTTP port of the proxy, so that no client can use it by mistake", ""));
     Some(finding)
 }

@@ -113,6 +113,8 @@ pub struct Fix {
     pub tested: bool,
     /// Its side effect, or what is not known about it.
     pub note: Option<String>,
+    /// Whether it is TLS on the server of the finding's hop; what to do there is filled in once the server is known.
+    pub(super) is_front: bool,
 }
 
 /// What the run as a whole shows, the worst first.
@@ -158,6 +160,8 @@ pub struct Verdict {
     pub failure: Option<Failed>,
     /// Why nothing could be judged, and what to do next; `None` where something was.
     pub unjudged: Option<Unjudged>,
+    /// The directories of jobs that committed (`_SUCCESS` was written).
+    pub committed: Vec<String>,
     /// Rules that were left out by the user's choice though they found something, and how much.
     pub left_out: Vec<(&'static str, u64)>,
 }
@@ -247,7 +251,12 @@ impl Finding {
 impl Fix {
     /// A way out that was tried with real programs and worked.
     pub(super) fn tested(action: &str, note: &str) -> Self {
-        Self { action: action.to_owned(), tested: true, note: Some(note.to_owned()).filter(|note| !note.is_empty()) }
+        Self {
+            action: action.to_owned(),
+            tested: true,
+            note: Some(note.to_owned()).filter(|note| !note.is_empty()),
+            is_front: false,
+        }
     }
 
     /// A way out that follows from what is known, and was not tried.
@@ -257,6 +266,50 @@ impl Fix {
 
     /// TLS on the server that the clients of this hop talk to: what ends every exposure of the hop.
     pub(super) fn tls_on_the_front() -> Self {
-        Self::tested("serve TLS on the endpoint that these clients use (Sidekick: --cert and --key)", "")
+        Self {
+            is_front: true,
+            ..Self::untested("serve TLS on the endpoint that these clients use, and use https:// in them", "")
+        }
+    }
+
+    /// The same, for a server that names itself, at that address.
+    pub(super) fn tls_on(software: Option<&str>, server: &str) -> Self {
+        let how = SOFTWARE.iter().find(|(word, ..)| Some(*word) == software);
+        let action = match how {
+            Some((_, name, how, _)) => format!("serve TLS on {server} ({name}: {how}), and use https:// in the clients"),
+            None => format!("serve TLS on {server}, and use https:// in the clients"),
+        };
+        Self { tested: how.is_some_and(|(.., tested)| *tested), is_front: true, ..Self::untested(&action, "") }
+    }
+}
+
+/// How servers are given TLS: by the word of their `Server` header (`store` is MinIO), and whether it was tried in the lab.
+const SOFTWARE: [(&str, &str, &str, bool); 8] = [
+    ("sidekick", "Sidekick", "--cert and --key", true),
+    ("store", "MinIO", "public.crt and private.key in its certs directory", true),
+    ("nginx", "nginx", "listen … ssl, ssl_certificate and ssl_certificate_key", false),
+    ("openresty", "OpenResty", "listen … ssl, ssl_certificate and ssl_certificate_key", false),
+    ("haproxy", "HAProxy", "bind … ssl crt FILE", false),
+    ("envoy", "Envoy", "a DownstreamTlsContext on the listener", false),
+    ("caddy", "Caddy", "a site address with https://", false),
+    ("apache", "Apache", "SSLEngine on, SSLCertificateFile and SSLCertificateKeyFile", false),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_gets_its_own_options_and_no_others() {
+        for (word, own) in
+            [(Some("sidekick"), "--cert and --key"), (Some("nginx"), "ssl_certificate"), (Some("store"), "public.crt")]
+        {
+            assert!(Fix::tls_on(word, "10.0.0.1:80").action.contains(own), "{word:?}");
+        }
+        for word in [None, Some("nginx"), Some("store"), Some("squid"), Some("proxy")] {
+            let fix = Fix::tls_on(word, "10.0.0.1:80");
+            assert!(!fix.action.contains("--cert"), "{word:?}: {}", fix.action);
+            assert_eq!(fix.tested, word == Some("store"), "{word:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::cause::explain;
+use crate::rules::commits::Commits;
 use crate::rules::verdict::verdict;
 use crate::rules::{Context, Disclosure, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
@@ -21,6 +22,7 @@ pub struct Judge {
     watches: Vec<Box<dyn Watch>>,
     findings: Findings,
     selection: Selection,
+    commits: Commits,
 }
 
 /// What the rules came to.
@@ -35,11 +37,17 @@ pub struct Judgement {
 impl Judge {
     /// Starts all rules.
     pub fn new(selection: Selection) -> Self {
-        Self { watches: all().iter().map(|rule| (rule.start)()).collect(), findings: Findings::default(), selection }
+        Self {
+            watches: all().iter().map(|rule| (rule.start)()).collect(),
+            findings: Findings::default(),
+            selection,
+            commits: Commits::default(),
+        }
     }
 
     /// Tells the rules of a call.
     pub fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>) {
+        self.commits.handle_call(call);
         for watch in &mut self.watches {
             watch.handle_call(call, context, &mut self.findings);
         }
@@ -104,7 +112,7 @@ impl Judge {
             let is_far = |finding: &Finding| finding.hop.is_some_and(|hop| !view.is_nearest_client(hop));
             worst.then_with(|| (place(a.rule), is_far(a), a.hop).cmp(&(place(b.rule), is_far(b), b.hop)))
         });
-        let verdict = verdict(&findings, left_out(&others), view);
+        let verdict = verdict(&findings, left_out(&others), self.commits.into_targets(), view);
         Judgement { findings, verdict }
     }
 }

@@ -113,17 +113,17 @@ impl State {
         let mut found = Vec::new();
         if ids.requests.count > 0 {
             let origin = if ids.configured > 0 {
-                "The client is configured with it: it stands on requests that are no copies."
+                "The client is configured with it: requests other than copies have it too."
             } else if ids.echoed == ids.requests.count {
-                "It stands on copies alone and is the id that the store had told before: the client echoes it, nobody configured it."
+                "Only copies have it, and it is the id that the store had returned before: the client sends it back, nobody configured it."
             } else {
                 "Who put it there cannot be told from this capture."
             };
-            let message = format!("{} in clear on {hop} named a KMS key id. {origin}", counted(ids.requests.count, "request", "requests"));
+            let message = format!("{} in plaintext on {hop} had a KMS key id. {origin}", counted(ids.requests.count, "request", "requests"));
             found.push((message, "request", &ids.requests, &ids.in_requests));
         }
         if ids.responses.count > 0 {
-            let mut message = format!("{} in clear on {hop} named a KMS key id.", counted(ids.responses.count, "answer", "answers"));
+            let mut message = format!("{} in plaintext on {hop} had a KMS key id.", counted(ids.responses.count, "response", "responses"));
             if ids.by_default > 0 {
                 message += " The uploads asked for no encryption: the store encrypts with its KMS by default (a bucket rule or auto-encryption; the wire cannot tell which).";
             }
@@ -133,20 +133,39 @@ impl State {
             }
             found.push((message, "response", &ids.responses, &ids.in_responses));
         }
+        let is_minio = view.hops.is_minio(about.hop);
         let finish = |(message, direction, sights, have): (String, &str, &Sights, &Distinct<Vec<u8>, IDS_MAX>)| {
             let shown: Vec<String> = have.values().iter().map(|id| quote(id)).take(4).collect();
-            Finding::new(&RULE, Confidence::Certain, Some(about.hop), sights.count, message)
+            let mut finding = Finding::new(&RULE, Confidence::Certain, Some(about.hop), sights.count, message)
                 .about("client", view.client_text(client))
                 .about("where", direction)
                 .about("key_ids", have.count_text())
                 .about("key_id", list(&shown))
                 .shown_by(sights.evidence())
-                .fixed_by(Fix::tls_on_the_front())
-                .fixed_by(Fix::tested(
-                    "set a bucket rule for SSE-S3 (mc encrypt set sse-s3 ALIAS/BUCKET)",
-                    "the store then names no key id; objects are no longer under SSE-KMS, and those already under it stay so",
-                ))
+                .fixed_by(Fix::tls_on_the_front());
+            finding.fixes.extend(ids.fix(direction, is_minio));
+            finding
         };
         found.into_iter().map(finish).collect()
+    }
+}
+
+impl Ids {
+    /// How to have no key id in these messages, where there is a way. A default of the bucket does not change objects that are
+    /// there already, nor what a client asks for itself.
+    fn fix(&self, direction: &str, is_minio: bool) -> Option<Fix> {
+        let note = "the store then returns no key id for new objects; they are no longer encrypted with SSE-KMS";
+        match direction {
+            "response" if self.by_default > 0 && self.configured == 0 => Some(if is_minio {
+                Fix::tested("set a bucket rule for SSE-S3 (mc encrypt set sse-s3 ALIAS/BUCKET)", note)
+            } else {
+                Fix::untested("set SSE-S3 (AES256) as default encryption of the bucket", note)
+            }),
+            "request" if self.configured > 0 => Some(Fix::untested(
+                "do not set a KMS key id in the client, and let the bucket's default encrypt",
+                "the store may still return the key id in responses",
+            )),
+            _ => None,
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod aggregate;
 mod cause;
 mod climb;
+mod commits;
 mod completeness;
 mod disclosed;
 mod finding;

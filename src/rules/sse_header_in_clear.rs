@@ -111,7 +111,7 @@ impl State {
         let words: Vec<String> =
             named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what} ({count})")).collect();
         let message = format!(
-            "{} in clear on {} named an encryption: {}.",
+            "{} in plaintext on {} requested encryption: {}.",
             counted(row.sights.count, "request", "requests"),
             view.hop_name(hop),
             list(&words)

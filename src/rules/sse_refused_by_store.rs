@@ -81,9 +81,9 @@ impl State {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
         let confidence = if row.value.by_text { Confidence::Strong } else { Confidence::Likely };
-        let leaked = if row.value.clear > 0 { " The keys crossed this hop in clear all the same." } else { "" };
+        let leaked = if row.value.clear > 0 { " The keys were readable on this hop all the same." } else { "" };
         let message = format!(
-            "The store refused {} with a customer key on {}: it serves without TLS itself and demands a secure connection.{leaked}",
+            "The store refused {} with a customer key on {}: it runs without TLS and requires a secure connection for such keys.{leaked}",
             counted(row.sights.count, "request", "requests"),
             view.hop_name(hop)
         );

@@ -7,7 +7,12 @@ use crate::rules::unjudged::{reason, unseen_client_hop};
 use crate::rules::{Confidence, Effect, Failed, Finding, Outcome, Severity, Verdict, View};
 
 /// The verdict over the findings that were asked for, which are given the worst first; `left_out` are the others.
-pub(super) fn verdict(findings: &[Finding], left_out: Vec<(&'static str, u64)>, view: &View<'_>) -> Verdict {
+pub(super) fn verdict(
+    findings: &[Finding],
+    left_out: Vec<(&'static str, u64)>,
+    committed: Vec<String>,
+    view: &View<'_>,
+) -> Verdict {
     let failure = failing(findings).map(|finding| Failed { rule: finding.rule.name, message: whole(finding) });
     let decisions =
         [(Role::Leak, Outcome::Leaked), (Role::Refusal, Outcome::RefusedBeforeTheWire), (Role::Exposure, Outcome::Exposed)];
@@ -20,6 +25,7 @@ pub(super) fn verdict(findings: &[Finding], left_out: Vec<(&'static str, u64)>, 
             rule: Some(finding.rule.name),
             failure: None,
             unjudged: None,
+            committed: Vec::new(),
             left_out: Vec::new(),
         },
         None => without_findings(findings, view),
@@ -29,7 +35,7 @@ pub(super) fn verdict(findings: &[Finding], left_out: Vec<(&'static str, u64)>, 
         let names: Vec<String> = left_out.iter().map(|(rule, count)| format!("{rule} ({count})")).collect();
         message += &format!(" Left out by --select or --ignore, though found: {}.", list(&names));
     }
-    Verdict { message, failure, left_out, ..verdict }
+    Verdict { message, failure, committed, left_out, ..verdict }
 }
 
 /// The finding of a role that decides: among refusals the surest; leaks and exposures are all certain, so the worst.
@@ -104,6 +110,7 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
             rule: None,
             failure: None,
             unjudged: Some(unjudged),
+            committed: Vec::new(),
             left_out: Vec::new(),
         };
     }
@@ -127,5 +134,14 @@ fn without_findings(findings: &[Finding], view: &View<'_>) -> Verdict {
         format!("{judged} judged, and nothing was sent in plaintext that should not be.{how}{unseen}")
     };
     let (outcome, confidence) = (Outcome::Clean, Some(confidence));
-    Verdict { outcome, confidence, message, rule: None, failure: None, unjudged: None, left_out: Vec::new() }
+    Verdict {
+        outcome,
+        confidence,
+        message,
+        rule: None,
+        failure: None,
+        unjudged: None,
+        committed: Vec::new(),
+        left_out: Vec::new(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::hops::ClientId;
 use crate::rules::climb::{Climb, Climbs, walks_and_refuses};
-use crate::rules::quote::{counted, quote};
+use crate::rules::quote::{counted, quote, quote_text};
 use crate::rules::{Confidence, Context, Evidence, Finding, Findings, Fix, Step, View, Watch, rule};
 use crate::s3::Call;
 use crate::s3::client_log::{Branch, Refusal};
@@ -11,8 +11,8 @@ rule! {
     /// ## What it reports
     /// A job that looked up its target over http and never wrote: Hadoop S3A over an SDK that refuses SSE-KMS over http walked
     /// from the directory it wanted to make up to the top of the bucket, and the write of its marker did not follow. It fires
-    /// on hops in clear only. From the wire alone it is `possible`, `likely` where the walk is complete, and `certain` where
-    /// the client's log has the refusal (`--client-log`).
+    /// on plaintext hops only. From the wire alone it is `possible`, `likely` where the walk is complete; `certain` where the
+    /// client's log has the refusal (`--client-log`) and nothing of the client's connections is missing, else `strong`.
     ///
     /// ## Why it matters
     /// With SSE-KMS set in Spark, the AWS SDK for Java 1.x refuses the first PUT. The exception speaks of customer keys
@@ -74,26 +74,34 @@ fn render(client: ClientId, found: &[&Climb], view: &View<'_>) -> Option<Finding
     let about = view.clients.client(client)?;
     let proof = view.logs.iter().find_map(|(file, log)| Some((file, log.refusals.iter().find(|refusal| is_write(refusal))?)));
     let is_whole = view.gaps.of(about.hop, about.ip).is_complete() && view.completeness.packets_dropped == 0;
+    // The look-ups were sent, so it was not SSE-C that was refused: the text alone proves the rest, where nothing is missing.
     let confidence = match proof {
-        Some((_, refusal)) if refusal.branch == Some(Branch::KmsParams) => Confidence::Certain,
+        Some((_, refusal)) if refusal.branch == Some(Branch::KmsParams) || is_whole => Confidence::Certain,
         Some(_) => Confidence::Strong,
         None if best.is_complete() && best.is_of_committer() && is_whole => Confidence::Likely,
         None => Confidence::Possible,
     };
     let target = format!("{}/{}", quote(&best.bucket), quote(&best.deepest));
     let message = format!(
-        "{} looked up {target} and its parents over http on {} and never wrote: its SDK refuses writes with SSE-KMS over http, and nothing else is seen that stopped it.",
+        "{} looked up {target} and its parents on {} and never wrote. Nothing else is seen that stopped it.",
         view.client_text(client),
         view.hop_name(about.hop)
     );
+    let version = about.version.as_deref().map(|version| format!(" {}", quote_text(version))).unwrap_or_default();
+    let cause = format!(
+        "{}{version} refuses to send writes with SSE-KMS over http:// ({})",
+        about.sdk.label(),
+        if proof.is_some() { "the client's log has its text" } else { "SSE-KMS set in the client is the likely reason; its log would prove it: --client-log" }
+    );
     let mut finding = Finding::new(&RULE, confidence, Some(about.hop), found.len() as u64, message)
+        .caused_by(cause)
         .about("client", view.client_text(client))
         .about("bucket", quote(&best.bucket))
         .about("target", quote(&best.deepest));
     let reach = if best.is_complete() { "up to the top of the bucket" } else { "and stopped on the way up" };
     finding.chain = vec![
         Step {
-            step: format!("S3A looked for {target} and its parents, {} answered with 404, {reach}: so it goes before it makes a directory.", counted(best.sights.count, "HEAD", "HEADs")),
+            step: format!("S3A looked for {target} and its parents, {} with response 404, {reach}. It does so before it makes a directory.", counted(best.sights.count, "HEAD", "HEADs")),
             evidence: best.sights.evidence(),
         },
         Step { step: "No PUT and no multipart upload by this client followed, nor came before.".to_owned(), evidence: Vec::new() },
@@ -108,14 +116,14 @@ fn render(client: ClientId, found: &[&Climb], view: &View<'_>) -> Option<Finding
     if let Some((file, refusal)) = proof {
         let evidence = Evidence { log_line: Some((file.clone(), refusal.line)), ..Evidence::default() };
         finding.evidence.push(evidence.clone());
-        finding.chain.push(Step { step: format!("The client's own log has the refusal: {}", refusal.text), evidence: vec![evidence] });
+        finding.chain.push(Step { step: format!("The client's own log has the refusal: {}", refusal.known.text()), evidence: vec![evidence] });
     }
     Some(finding.fixed_by(Fix::tls_on_the_front()).fixed_by(sse_s3()).fixed_by(newer_hadoop()))
 }
 
 /// A refusal of something else than a copy, and not for a customer key.
 fn is_write(refusal: &Refusal) -> bool {
-    refusal.operation.as_deref() != Some("copyFile") && matches!(refusal.branch, Some(Branch::KmsParams) | None)
+    refusal.operation.as_deref() != Some("copyFile") && refusal.may_be_kms()
 }
 
 fn sse_s3() -> Fix {
@@ -128,6 +136,6 @@ fn sse_s3() -> Fix {
 fn newer_hadoop() -> Fix {
     Fix::tested(
         "move to Hadoop 3.4 or later (AWS SDK for Java 2.x), with TLS on the front first",
-        "the newer SDK refuses nothing: over http algorithm and key id cross in clear with every PUT and COPY",
+        "the newer SDK refuses nothing: over http, algorithm and key id are readable in every PUT and COPY",
     )
 }

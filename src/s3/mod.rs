@@ -19,6 +19,7 @@ mod origin;
 mod payload;
 pub mod policy;
 mod query;
+pub mod refusals;
 mod resolve;
 mod wrong_scheme;
 

@@ -62,6 +62,8 @@ pub fn over_http(sdk: Sdk, version: Option<&str>, kind: SseRequest) -> Policy {
         Sdk::DotNet => dot_net(kind),
         Sdk::Ruby if is_customer => refused(RUBY, "source of aws-sdk-ruby, plugins/sse_cpk.rb; can be switched off"),
         Sdk::Ruby => sent("source of aws-sdk-ruby, plugins/sse_cpk.rb"),
+        Sdk::Php if is_customer => refused(PHP_C, "source of aws-sdk-php v3, S3/SSECMiddleware.php"),
+        Sdk::Php => sent("source of aws-sdk-php v3, S3/SSECMiddleware.php"),
         Sdk::MinioGo | Sdk::Mc => sent("source of minio-go and mc: no check"),
         Sdk::MinioJava if is_customer => refused(MINIO_JAVA_C, "source of minio-java, BaseArgs.java"),
         Sdk::MinioJava => refused(MINIO_JAVA_KMS, "source of minio-java, BaseArgs.java"),
@@ -134,6 +136,7 @@ pub(crate) const DOT_NET_KMS_KEY: &str =
 pub(crate) const DOT_NET_KMS: &str =
     "Request specifying Server Side Encryption with AWS KMS managed keys can only be transmitted over HTTPS";
 pub(crate) const RUBY: &str = "Attempting to send customer-provided-keys for S3 server-side-encryption over HTTP";
+pub(crate) const PHP_C: &str = "You must configure your S3 client to use HTTPS in order to use the SSE-C features";
 pub(crate) const MINIO_JAVA_C: &str = "SSE-C operations must be performed over a secure connection.";
 pub(crate) const MINIO_JAVA_KMS: &str = "SSE-KMS operations must be performed over a secure connection.";
 pub(crate) const MINIO_RS: &str = "SSE operation must be performed over a secure connection";
@@ -174,6 +177,9 @@ mod tests {
             (Sdk::DotNet, KMS_BARE, refused(DOT_NET_KMS)),
             (Sdk::Ruby, C, refused(RUBY)),
             (Sdk::Ruby, KMS, Verdict::Sent),
+            (Sdk::Php, C, refused(PHP_C)),
+            (Sdk::Php, CC, refused(PHP_C)),
+            (Sdk::Php, KMS, Verdict::Sent),
             (Sdk::Cpp, C, Verdict::Unverified),
             (Sdk::PyArrow, KMS, Verdict::Unverified),
             (Sdk::MinioGo, C, Verdict::Sent),

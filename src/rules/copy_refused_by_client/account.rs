@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::hops::ClientId;
+use crate::hops::{ClientId, HopId};
 use crate::rules::copy_refused_by_client::story::{SILENCE_MIN, Story, Write};
 use crate::rules::copy_refused_by_client::{Group, RULE};
-use crate::rules::quote::{bytes_text, counted, quote};
+use crate::rules::quote::{bytes_text, counted, list, quote, quote_text};
 use crate::rules::{Confidence, Evidence, Finding, Fix, Step, View};
 use crate::s3::client_log::{Branch, Refusal};
 use crate::s3::policy::{SseRequest, Verdict, over_http};
@@ -35,14 +35,19 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
         story.writes.iter().copied().filter(|other| from_wire(other, story, group, view).is_some() || std::ptr::eq(*other, write)).collect();
     let id = quote(&write.key_id);
     let target = format!("{}/{}", quote(story.bucket), quote(story.root));
-    let message = format!(
-        "{} under {target} had to be copied, and no COPY was sent: {} {} refuses one with a KMS key over http, and the store named one. No customer key \
-         (SSE-C) is involved, whatever the exception says. The key id is {id}; it came with the answer to the HEAD, and S3A echoes it.",
-        counted(stuck.len() as u64, "object", "objects"),
+    let sdk = format!(
+        "{}{}",
         about.sdk.label(),
-        about.version.as_deref().map(crate::rules::quote::quote_text).unwrap_or_default(),
+        about.version.as_deref().map(|version| format!(" {}", quote_text(version))).unwrap_or_default()
     );
+    let message = format!(
+        "The client did not send {} (under {target}). No customer key (SSE-C) is involved, whatever the exception says. The store returned \
+         the key id {id} in its HEAD responses, and S3A puts it into the COPY.",
+        counted(stuck.len() as u64, "COPY request", "COPY requests"),
+    );
+    let cause = format!("{sdk} rejects KMS parameters over http://, and the store had returned a KMS key id in its HEAD responses");
     let mut finding = Finding::new(&RULE, confidence, Some(about.hop), stuck.len() as u64, message)
+        .caused_by(cause)
         .about("client", view.client_text(client))
         .about("bucket", quote(story.bucket))
         .about("target", quote(story.root))
@@ -53,7 +58,7 @@ pub(super) fn render(story: &Story<'_>, client: ClientId, group: &Group, view: &
         finding.evidence.extend(stuck.put.iter().map(|put| put.evidence()));
         finding.evidence.extend(stuck.heads.evidence());
     }
-    finding.fixes = fixes();
+    finding.fixes = fixes(write, about.hop, view);
     Some(finding)
 }
 
@@ -102,7 +107,7 @@ fn proof<'v>(write: &Write, view: &View<'v>) -> Option<Proof<'v>> {
         let named = refusal.source_key.as_deref().is_some_and(|source| {
             source.as_bytes() == write.key || source.as_bytes().ends_with(&[b"/", write.bucket.as_slice(), b"/", &write.key].concat())
         });
-        is_copy && named && matches!(refusal.branch, Some(Branch::KmsParams) | None)
+        is_copy && named && refusal.may_be_kms()
     };
     view.logs.iter().find_map(|(file, log)| {
         let proofs = || log.refusals.iter().filter(|refusal| is_about(refusal));
@@ -149,7 +154,7 @@ fn chain(write: &Write, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weak
     let mut chain = vec![
         Step { step: put_step(write, &key), evidence: write.put.iter().map(|put| put.evidence()).collect() },
         Step {
-            step: format!("A HEAD of it was answered with the key id {id}."),
+            step: format!("The response to a HEAD of it has the key id {id}."),
             evidence: first_head.iter().cloned().collect(),
         },
         Step { step: policy_step(client, view), evidence: first_head.into_iter().collect() },
@@ -165,7 +170,7 @@ fn chain(write: &Write, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weak
             None => String::new(),
         };
         let evidence = Evidence { log_line: Some(((*file).to_owned(), refusal.line)), ..Evidence::default() };
-        let step = format!("The client's own log says so for this key: {} ({}){branch}.", refusal.text, "copyFile");
+        let step = format!("The client's own log says so for this key: {} ({}){branch}.", refusal.known.text(), "copyFile");
         chain.insert(4, Step { step, evidence: vec![evidence] });
     }
     chain
@@ -174,11 +179,11 @@ fn chain(write: &Write, client: ClientId, proof: &Option<Proof<'_>>, weak: &Weak
 fn put_step(write: &Write, key: &str) -> String {
     match (write.put.is_some(), write.put_asked, write.put_told) {
         (false, ..) => format!("The upload of {key} is not in the capture."),
-        (true, true, _) => format!("PUT {key} asked for encryption, and the object is under aws:kms."),
+        (true, true, _) => format!("PUT {key} asked for encryption, and the object is encrypted with aws:kms."),
         (true, false, true) => {
-            format!("PUT {key} carried no encryption header and was answered with aws:kms: the store encrypts by default.")
+            format!("PUT {key} had no encryption header, and the response has aws:kms: the store encrypts by default.")
         }
-        (true, false, false) => format!("PUT {key} carried no encryption header; the store encrypted it with its KMS by default."),
+        (true, false, false) => format!("PUT {key} had no encryption header; the store encrypted it with its KMS by default."),
     }
 }
 
@@ -214,7 +219,7 @@ fn absence_step(write: &Write) -> Step {
 fn doubts(weak: &Weakness) -> String {
     let lost = match weak.words.as_slice() {
         [] => "nothing of this client's connections is missing".to_owned(),
-        words => format!("a COPY may also have been missed, for the view of this client is incomplete ({})", crate::rules::quote::list(words)),
+        words => format!("a COPY may also have been missed, for the view of this client is incomplete ({})", list(words)),
     };
     format!("What else could explain it: a path not captured, a capture that ended too early, a job killed from outside; {lost}.")
 }
@@ -223,33 +228,60 @@ fn seconds(gap: Duration) -> String {
     if gap < Duration::from_secs(10) { format!("{:.1}", gap.as_secs_f64()) } else { format!("{:.0}", gap.as_secs_f64()) }
 }
 
-/// The ways out, the safest first. None of them takes encryption settings out of Spark: there are none to take out.
-fn fixes() -> Vec<Fix> {
-    vec![
-        Fix::tested("serve TLS on the proxy's front and use https in Spark (Sidekick: --cert and --key)", ""),
-        Fix::tested(
-            "SSE-S3 as bucket default: mc encrypt set sse-s3 ALIAS/BUCKET",
-            "objects leave SSE-KMS; automatic KMS encryption can stay on, and nothing changes in Spark; copies of older KMS objects are still refused",
-        ),
-        Fix::tested(
+/// The fixes that work for this object, the safest first. None of them takes encryption settings out of Spark: there are none.
+///
+/// What was tried with real programs was S3A 3.3.4 before MinIO, with a PUT that asked for no encryption.
+fn fixes(write: &Write, hop: HopId, view: &View<'_>) -> Vec<Fix> {
+    let is_minio = view.hops.is_minio(hop);
+    let is_default = write.put.is_some() && !write.put_asked;
+    let as_tested = |is_tested: bool, action: &str, note: &str| if is_tested { Fix::tested(action, note) } else { Fix::untested(action, note) };
+    let mut fixes = vec![Fix::tls_on_the_front()];
+    if write.put_asked {
+        // A default of the bucket changes nothing where the writer names the encryption itself.
+        fixes.push(Fix::untested(
+            "let the program that uploads these objects ask for SSE-S3 (AES256) in place of SSE-KMS",
+            "new objects are not encrypted with SSE-KMS; copies of older KMS objects are still refused",
+        ));
+    } else {
+        let action = if is_minio {
+            "SSE-S3 as bucket default: mc encrypt set sse-s3 ALIAS/BUCKET"
+        } else {
+            "SSE-S3 (AES256) as default encryption of the bucket"
+        };
+        fixes.push(as_tested(
+            is_minio && is_default,
+            action,
+            "new objects are not encrypted with SSE-KMS; nothing changes in Spark; copies of older KMS objects are still refused",
+        ));
+        fixes.push(as_tested(
+            is_minio && is_default,
             "in Spark, set fs.s3a.server-side-encryption-algorithm=AES256",
-            "objects leave SSE-KMS; from Hadoop 3.3.2 on the option is fs.s3a.encryption.algorithm=SSE-S3; copies of older KMS objects are still refused",
-        ),
-        Fix::tested(
-            "move to Hadoop 3.4 or later, with TLS on the front first",
-            "else keys cross in clear; its AWS SDK 2.x refuses nothing: over http each COPY shows the key id, and SSE-C the raw key",
-        ),
-        Fix::tested(
-            "switch automatic KMS encryption off at the store",
-            "new objects are not encrypted; those already under KMS keep their key id, and their copies stay refused",
-        ),
-        Fix::tested(
-            "for proof only: a proxy that drops the KMS key id from answers to HEAD",
-            "no remedy; the header is x-amz-server-side-encryption-aws-kms-key-id",
-        ),
-        Fix::untested(
+            "new objects are not encrypted with SSE-KMS; from Hadoop 3.3.2 on the option is fs.s3a.encryption.algorithm=SSE-S3; copies of older KMS objects are still refused",
+        ));
+    }
+    fixes.push(as_tested(
+        is_minio,
+        "move to Hadoop 3.4 or later, with TLS on the front first",
+        "else keys are readable; its AWS SDK 2.x refuses nothing: over http each COPY shows the key id, and SSE-C the raw key",
+    ));
+    if is_minio && is_default {
+        fixes.push(Fix::tested(
+            "switch automatic KMS encryption off at the store (MINIO_KMS_AUTO_ENCRYPTION=off)",
+            "new objects are not encrypted; those already encrypted keep their key id, and their copies stay refused",
+        ));
+    }
+    if view.hops.upstream(hop).is_some() {
+        fixes.push(as_tested(
+            is_minio,
+            "diagnostic only, not a fix: let the proxy drop the KMS key id from HEAD responses",
+            "the header is x-amz-server-side-encryption-aws-kms-key-id",
+        ));
+    }
+    if !write.is_checkpoint() {
+        fixes.push(Fix::untested(
             "magic committer with Spark's cloud commit-protocol classes",
-            "no copies; its two fs.s3a.committer options alone did not help; other renames, as of streaming checkpoints, still copy",
-        ),
-    ]
+            "no copies of job output; its two fs.s3a.committer options alone did not help; other renames still copy",
+        ));
+    }
+    fixes
 }

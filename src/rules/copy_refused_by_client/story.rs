@@ -80,6 +80,11 @@ impl Write {
         }
     }
 
+    /// Whether a streaming job writes it before it gives it its name, and no committer is involved.
+    pub(super) fn is_checkpoint(&self) -> bool {
+        is_checkpoint_name(self.key.rsplit(|byte| *byte == b'/').next().unwrap_or(&self.key))
+    }
+
     pub(super) fn add_head(&mut self, exchange: &Exchange, key_id: &[u8]) {
         self.heads.add(Sight::of_both(exchange));
         if self.key_id.is_empty() {

@@ -9,7 +9,7 @@ use memchr::memmem;
 use crate::model::Timestamp;
 use crate::s3::client::Sdk;
 use crate::s3::client_log::line::Attempt;
-use crate::s3::policy;
+use crate::s3::refusals::{self, Known, Refused};
 
 /// What a client's log tells of requests that were refused before they were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ClientLog {
     pub refusals: Vec<Refusal>,
     /// All refusals, also those not kept.
     pub refusal_count: u64,
+    /// Known texts of clients that send, though otherwise than over https.
+    pub remarks: u64,
     /// The version of Hadoop, where the log names it.
     pub hadoop: Option<String>,
     /// The SDK and its version, where the log names them.
@@ -35,10 +37,8 @@ pub struct ClientLog {
 pub struct Refusal {
     /// The line of its text, from 1.
     pub line: u64,
-    /// The refusal's text, as listed for the SDK.
-    pub text: &'static str,
-    /// The SDK whose text it is.
-    pub sdk: Sdk,
+    /// The text, and whose it is.
+    pub known: &'static Known,
     /// Which check refused it, by the distance of two stack frames (AWS SDK for Java 1.x only).
     pub branch: Option<Branch>,
     /// The distance of those frames, also where no check stands at it.
@@ -65,6 +65,18 @@ pub enum Branch {
     CopyPartCustomerKey,
     /// 8: KMS parameters. There is no customer key at all.
     KmsParams,
+}
+
+impl Refusal {
+    /// Whether it is known that a customer key was refused, and not KMS parameters.
+    pub const fn is_about_customer_key(&self) -> bool {
+        matches!(self.branch, Some(Branch::CustomerKey | Branch::CopyObjectCustomerKey | Branch::CopyPartCustomerKey))
+    }
+
+    /// Whether it may be a refusal of KMS parameters by the AWS SDK for Java 1.x: its text says SSE-C for those too.
+    pub fn may_be_kms(&self) -> bool {
+        self.known.sdk == Sdk::JavaV1 && self.known.refused == Refused::Sse && !self.is_about_customer_key()
+    }
 }
 
 impl Branch {
@@ -122,7 +134,7 @@ struct Reading {
 /// What one stack trace has told so far.
 #[derive(Default)]
 struct Trace {
-    refusal: Option<(u64, &'static RefusalText)>,
+    refusal: Option<(u64, &'static Known)>,
     attempt: Option<Attempt>,
     sdk_method: Option<String>,
     asserted_line: Option<u32>,
@@ -149,9 +161,9 @@ impl Reading {
             self.trace.attempt = line::attempt_of(line);
         }
         if self.trace.refusal.is_none()
-            && let Some(text) = TEXTS.iter().find(|text| memmem::find(line, text.text.as_bytes()).is_some())
+            && let Some(known) = refusals::recognise(line)
         {
-            self.trace.refusal = Some((self.log.lines, text));
+            self.trace.refusal = Some((self.log.lines, known));
         }
     }
 
@@ -187,7 +199,11 @@ impl Reading {
 
     fn end_trace(&mut self) {
         let trace = std::mem::take(&mut self.trace);
-        let Some((line, text)) = trace.refusal else { return };
+        let Some((line, known)) = trace.refusal else { return };
+        if known.refused == Refused::NotRefused {
+            self.log.remarks += 1;
+            return;
+        }
         self.log.refusal_count += 1;
         if self.log.refusals.len() >= ClientLog::REFUSALS_MAX {
             return;
@@ -196,8 +212,7 @@ impl Reading {
         let attempt = trace.attempt.unwrap_or_default();
         self.log.refusals.push(Refusal {
             line,
-            text: text.text,
-            sdk: text.sdk,
+            known,
             branch: delta.and_then(Branch::of_delta),
             delta,
             operation: attempt.operation.or(trace.sdk_method),
@@ -232,26 +247,6 @@ fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// The text of a refusal and whose it is.
-struct RefusalText {
-    text: &'static str,
-    sdk: Sdk,
-}
-
-/// The texts of all SDKs that are known to refuse.
-const TEXTS: &[RefusalText] = &[
-    RefusalText { text: policy::JAVA_V1, sdk: Sdk::JavaV1 },
-    RefusalText { text: policy::GO_V1, sdk: Sdk::GoV1 },
-    RefusalText { text: policy::JS_V2, sdk: Sdk::JsV2 },
-    RefusalText { text: policy::DOT_NET_C, sdk: Sdk::DotNet },
-    RefusalText { text: policy::DOT_NET_KMS_KEY, sdk: Sdk::DotNet },
-    RefusalText { text: policy::DOT_NET_KMS, sdk: Sdk::DotNet },
-    RefusalText { text: policy::RUBY, sdk: Sdk::Ruby },
-    RefusalText { text: policy::MINIO_JAVA_C, sdk: Sdk::MinioJava },
-    RefusalText { text: policy::MINIO_JAVA_KMS, sdk: Sdk::MinioJava },
-    RefusalText { text: policy::MINIO_RS, sdk: Sdk::MinioRs },
-];
-
 /// What stands before the version of an SDK in class paths, stack traces and User-Agents.
 const SDK_MARKS: &[(&[u8], Sdk)] = &[
     (b"aws-java-sdk-bundle-", Sdk::JavaV1),
@@ -265,6 +260,7 @@ const SDK_MARKS: &[(&[u8], Sdk)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::policy;
 
     fn trace(asserted: u32, checked: u32) -> String {
         format!(
@@ -326,7 +322,7 @@ mod tests {
             ("Error: SSE operation must be performed over a secure connection", Sdk::MinioRs),
         ] {
             let log = ClientLog::read(line.as_bytes()).unwrap();
-            assert_eq!((log.refusals.len(), log.refusals[0].sdk, log.refusals[0].branch), (1, sdk, None), "{line}");
+            assert_eq!((log.refusals.len(), log.refusals[0].known.sdk, log.refusals[0].branch), (1, sdk, None), "{line}");
         }
         assert_eq!(ClientLog::read(&b"HTTPS must be used here\nall is well\n"[..]).unwrap().refusal_count, 0);
     }
@@ -354,7 +350,7 @@ mod tests {
         let log = ClientLog::read(file).unwrap();
         assert!(log.refusals.len() >= 3, "{}", log.refusals.len());
         for refusal in &log.refusals {
-            assert_eq!((refusal.sdk, refusal.branch), (Sdk::JavaV1, Some(Branch::KmsParams)), "line {}", refusal.line);
+            assert_eq!((refusal.known.sdk, refusal.branch), (Sdk::JavaV1, Some(Branch::KmsParams)), "line {}", refusal.line);
             assert_eq!(refusal.operation.as_deref(), Some("copyFile"));
             let source = refusal.source_key.as_deref().unwrap();
             let destination = refusal.destination_key.as_deref().unwrap();
