@@ -74,9 +74,10 @@ fn hexadecimal(text: &[u8], upper: bool) -> Vec<u8> {
 
 /// The letters of base64 that this text alone decides, with so many bytes before it.
 fn inside_base64(text: &[u8], before: usize, is_for_urls: bool) -> Vec<u8> {
-    let whole = [&[0; 2][..before.min(2)], text].concat();
+    let whole: Vec<u8> = std::iter::repeat_n(0, before).chain(text.iter().copied()).collect();
     let letters = if is_for_urls { URL_SAFE.encode(&whole) } else { STANDARD.encode(&whole) };
-    let first = before * 8 / 6 + usize::from(before * 8 % 6 != 0);
+    // A letter to which the bytes before add a bit is none of its own.
+    let first = [0, 2, 3].get(before).copied().unwrap_or(0);
     letters.as_bytes().get(first..whole.len() * 8 / 6).unwrap_or_default().to_vec()
 }
 
