@@ -37,8 +37,9 @@
 //! Nothing here fails on what is on the wire: what is odd is an [`Anomaly`](model::Anomaly) of its exchange, what cannot be decoded
 //! is a [`Loss`](model::Loss). Memory is bounded by [`decode::Limits`].
 //!
-//! The feature `cli` (default) is the command with its terminal and allocator, `live` (default) the capture on interfaces with
-//! libpcap. A library needs neither: `default-features = false`.
+//! Features, all of them default: `cli` is the command with its terminal and allocator, `live` the capture on interfaces with
+//! libpcap, `keys` the secrets of running programs, `net` what opens sockets. To read captures a library needs none of them:
+//! `default-features = false`.
 
 pub mod analysis;
 pub mod blobs;
@@ -54,10 +55,15 @@ pub mod keys;
 pub mod model;
 mod open;
 pub mod pipeline;
+#[cfg(feature = "net")]
 pub mod proxy;
 pub mod report;
 pub mod rules;
 pub mod s3;
 pub mod session;
+
+#[cfg(test)]
+#[path = "../tests/support/require.rs"]
+mod require;
 
 pub use open::{Events, OpenError, open, open_all};

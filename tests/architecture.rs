@@ -1,96 +1,74 @@
 //! Keeps the shape of the sources: who imports whom, who may touch the outside world, how long files and functions are, and
 //! that what the documents say of rules and paths is so.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected shall fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that meets the unexpected shall fail")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Room, and what it may import. `lib.rs` and `main.rs` stand outside.
-const IMPORTS: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("capture", &["model"]),
-    ("decode", &["model"]),
-    ("s3", &["model"]),
-    ("session", &["model", "s3"]),
-    ("hops", &["model", "s3"]),
-    ("blobs", &["model", "decode", "session"]),
-    ("rules", &["model", "s3", "session", "hops"]),
-    ("analysis", &["model", "s3", "session", "hops", "rules"]),
-    ("pipeline", &["model", "capture", "decode", "analysis"]),
-    ("open", &["model", "capture", "decode"]),
-    ("convert", &["model", "capture", "decode", "session", "s3"]),
-    ("compare", &["model", "s3", "session"]),
-    ("report", &["model", "s3", "session", "hops", "rules", "compare", "analysis", "capture"]),
-    // s3 for the names of operations: experiments are chosen by them.
-    ("proxy", &["model", "decode", "session", "blobs", "s3"]),
-    ("replay", &["model", "decode", "session", "s3", "blobs"]),
-    ("keys", &["model"]),
-    ("lab", &["model", "s3", "session", "blobs", "proxy"]),
-    (
-        "cli",
-        &[
-            "model", "capture", "decode", "s3", "session", "blobs", "hops", "rules", "analysis", "pipeline", "convert",
-            "compare", "report", "proxy", "replay", "keys", "lab",
-        ],
-    ),
+/// Words of the outside world, and the row of the table of edges that says who may use them.
+const OUTSIDE: &[(&str, &str)] = &[
+    ("std::fs", "files"),
+    ("std::net::Tcp", "files"),
+    ("std::net::Udp", "files"),
+    ("std::os::unix::net", "files"),
+    ("std::process", "files"),
+    ("std::env", "files"),
+    ("std::time::Instant", "files"),
+    ("std::time::SystemTime", "files"),
+    ("Instant::now", "files"),
+    ("SystemTime::now", "files"),
+    ("io::stdin", "files"),
+    ("io::stdout", "files"),
+    ("io::stderr", "files"),
+    ("tokio", "files"),
+    ("println!", "files"),
+    ("eprintln!", "files"),
+    ("std::thread", "threads"),
 ];
 
-/// Words of the outside world, and the files and rooms that may say them.
-const OUTSIDE: &[(&str, &[&str])] = &[
-    ("std::fs", EDGES),
-    ("std::net::Tcp", EDGES),
-    ("std::net::Udp", EDGES),
-    ("std::os::unix::net", EDGES),
-    ("std::process", EDGES),
-    ("std::env", EDGES),
-    ("std::time::Instant", EDGES),
-    ("std::time::SystemTime", EDGES),
-    ("Instant::now", EDGES),
-    ("SystemTime::now", EDGES),
-    ("io::stdin", EDGES),
-    ("io::stdout", EDGES),
-    ("io::stderr", EDGES),
-    ("tokio", EDGES),
-    ("println!", EDGES),
-    ("eprintln!", EDGES),
-    (
-        "std::thread",
-        &[
-            "cli/",
-            "main.rs",
-            "capture/live.rs",
-            "capture/live/",
-            "capture/docker.rs",
-            "capture/docker/",
-            "proxy/",
-            "keys/",
-            "replay/send.rs",
-            "lab/",
-            "pipeline/",
-            "pipeline.rs",
-        ],
-    ),
-];
+/// The rows of the table in `docs/architecture.md` that follows this heading, without its head: their cells.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let section = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("there is no section {heading}")).1;
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.skip(2).map(cells).collect()
+}
 
-const EDGES: &[&str] = &[
-    "blobs/",
-    "cli/",
-    "main.rs",
-    "capture/live.rs",
-    "capture/live/",
-    "capture/docker.rs",
-    "capture/docker/",
-    "capture/file.rs",
-    "capture/interfaces.rs",
-    "proxy/",
-    "keys/attach.rs",
-    "keys/process.rs",
-    "keys/tracefs.rs",
-    "keys/watch.rs",
-    "replay/send.rs",
-    "lab/",
-];
+/// What is quoted as code in a cell, below `src/`.
+fn paths_in(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).filter_map(|path| path.strip_prefix("src/")).map(str::to_owned).collect()
+}
+
+/// The rooms, and what each may import, as the document says. `lib.rs` and `main.rs` are outside.
+fn rooms() -> Vec<(String, Vec<String>)> {
+    let mut rooms: Vec<(String, Vec<String>)> = Vec::new();
+    for row in table("Rooms") {
+        let [room, _, imports] = row.as_slice() else { panic!("{row:?} has not three cells") };
+        let room = paths_in(room).remove(0);
+        let room = room.trim_end_matches('/').trim_end_matches(".rs").to_owned();
+        // A word in brackets behind a room says what of it is used.
+        let words = imports.split(',').filter_map(|word| word.split_whitespace().next()).map(str::to_owned);
+        rooms.push((room, words.filter(|word| word != "nothing").collect()));
+    }
+    let names: Vec<String> = rooms.iter().map(|(room, _)| room.clone()).collect();
+    for (room, imports) in &mut rooms {
+        if imports.iter().any(|import| import == "all") {
+            imports.clone_from(&names);
+        }
+        for import in imports {
+            assert!(names.contains(import), "{room} may import {import}, which is not a room");
+        }
+    }
+    rooms
+}
+
+/// Which paths below `src/` may touch the outside world, by the first word of the row.
+fn edges() -> Vec<(String, Vec<String>)> {
+    let first_word = |cell: &str| cell.split([' ', ',']).next().unwrap_or_default().to_owned();
+    table("Edges").iter().map(|row| (first_word(&row[0]), paths_in(&row[1]))).collect()
+}
 
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -191,19 +169,20 @@ fn complain(problems: &[String]) {
 #[test]
 fn rooms_import_only_what_the_table_allows() {
     let mut problems = Vec::new();
-    for source in sources().iter().filter(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs")) {
+    let rooms = rooms();
+    let mut used: Vec<&str> = Vec::new();
+    let sources = sources();
+    for source in sources.iter().filter(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs")) {
         let room = source.room();
-        let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == room) else {
-            problems.push(format!("{}: the room {room} is not in the table", source.path));
+        used.push(room);
+        let Some((_, allowed)) = rooms.iter().find(|(name, _)| *name == room) else {
+            problems.push(format!("{}: the room {room} is not in the table of docs/architecture.md", source.path));
             continue;
         };
         for (number, line) in source.code() {
             for at in line.match_indices("crate::").map(|(at, word)| at + word.len()) {
                 let other: String = line[at..].chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
-                if !other.is_empty()
-                    && other != room
-                    && !allowed.contains(&other.as_str())
-                    && IMPORTS.iter().any(|(name, _)| *name == other)
+                if !other.is_empty() && other != room && !allowed.contains(&other) && rooms.iter().any(|(name, _)| *name == other)
                 {
                     problems.push(format!("{}:{number}: {room} must not import {other}", source.path));
                 }
@@ -215,22 +194,44 @@ fn rooms_import_only_what_the_table_allows() {
             }
         }
     }
+    problems.extend(rooms.iter().filter(|(room, _)| !used.contains(&room.as_str())).map(|(room, _)| format!("{room} is empty")));
     complain(&problems);
 }
 
 #[test]
 fn only_edges_touch_the_outside_world() {
     let mut problems = Vec::new();
+    let edges = edges();
     for source in sources() {
         for (number, line) in source.code() {
-            for (word, edges) in OUTSIDE {
+            for (word, row) in OUTSIDE {
+                let allowed = &edges.iter().find(|(name, _)| name == row).unwrap().1;
                 let whole = line.match_indices(word).any(|(at, _)| {
                     let before = line[..at].chars().next_back();
                     !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == '"')
                 });
-                if whole && !edges.iter().any(|edge| source.path.starts_with(edge)) {
-                    problems.push(format!("{}:{number}: {word} belongs to the edges", source.path));
+                if whole && !allowed.iter().any(|edge| source.path.starts_with(edge)) {
+                    problems.push(format!("{}:{number}: {word} belongs to the edges in docs/architecture.md", source.path));
                 }
+            }
+        }
+    }
+    complain(&problems);
+}
+
+/// Skips are counted and can be forbidden only where all of them go one way.
+#[test]
+fn tests_are_skipped_in_one_way() {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    files_below(&root().join("tests"), &mut files);
+    files_below(&root().join("src"), &mut files);
+    for file in
+        files.iter().filter(|file| !file.ends_with("tests/support/require.rs") && !file.ends_with("tests/architecture.rs"))
+    {
+        for (number, line) in (1..).zip(fs::read_to_string(file).unwrap().lines()) {
+            if line.contains("eprintln!(\"skip") {
+                let place = file.strip_prefix(root()).unwrap().display();
+                problems.push(format!("{place}:{number}: call skip(Need::…, …) of tests/support/require.rs to skip a test"));
             }
         }
     }

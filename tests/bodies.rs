@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "a test fails by panicking, and says what it skips"
 )]
 
@@ -25,6 +24,7 @@ use hopwire::model::{Endpoint, Framing, Request, Side, Stamp};
 use hopwire::session::jsonl::{Reader, Record};
 use hopwire::session::wire;
 use support::Connection;
+use support::require::{Need, skip};
 
 fn convert(folder: &Path, arguments: &[&str]) -> Output {
     assert_cmd::Command::cargo_bin("hopwire").unwrap().current_dir(folder).arg("convert").args(arguments).output().unwrap()
@@ -159,7 +159,7 @@ fn sent_by_clients(capture: &Path) -> HashMap<(String, String), Vec<Vec<u8>>> {
 fn captures() -> Vec<PathBuf> {
     let folders = ["captures", "../shared/captures"].map(Path::new);
     if !folders[1].exists() {
-        eprintln!("skipped: ../shared/captures is not here");
+        skip(Need::Shared, "../shared/captures");
     }
     let files = folders.into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
     files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|suffix| suffix == "pcapng")).collect()

@@ -133,9 +133,9 @@ fn names(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-fn log_of(folder: &Path, stem: &str) -> Option<Options> {
-    let log = ClientLog::read(File::open(folder.join(format!("{stem}.client.log"))).ok()?).unwrap();
-    Some(Options { client_logs: vec![("client.log".to_owned(), log)], ..Options::default() })
+fn log_of(folder: &Path, stem: &str) -> Options {
+    let log = ClientLog::read(File::open(folder.join(format!("{stem}.client.log"))).unwrap()).unwrap();
+    Options { client_logs: vec![("client.log".to_owned(), log)], ..Options::default() }
 }
 
 #[test]
@@ -147,7 +147,12 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         .filter(|path| path.to_string_lossy().ends_with(".truth.json"))
         .collect();
     truths.sort();
-    assert!(!truths.is_empty());
+    let captures = std::fs::read_dir(&folder).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".pcapng")
+    });
+    assert_eq!(truths.len(), captures.count(), "every capture has its truth");
+    let (mut expected, mut with_logs) = (0, 0);
     let mut problems = Vec::new();
     for path in truths {
         let truth: Value = serde_json::from_reader(File::open(&path).unwrap()).unwrap();
@@ -156,6 +161,7 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         let summary = analyze(&folder.join(capture), Options::default(), whole);
         let fired_here = fired(&summary);
         let expect = &truth["expect"];
+        expected += names(&expect["rules"]).len();
         for rule in names(&expect["rules"]).into_iter().filter(|rule| !fired_here.contains(rule)) {
             problems.push(format!("{stem}: {rule} did not fire"));
         }
@@ -171,8 +177,9 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         if expect["outcome"].as_str() != Some(outcome) {
             problems.push(format!("{stem}: {outcome}: {}", summary.verdict.message));
         }
-        if let (Some(with_log), Some(options)) = (truth.get("expect_with_log"), log_of(&folder, stem)) {
-            let summary = analyze(&folder.join(capture), options, whole);
+        if let Some(with_log) = truth.get("expect_with_log") {
+            with_logs += 1;
+            let summary = analyze(&folder.join(capture), log_of(&folder, stem), whole);
             for rule in names(&with_log["rules"]) {
                 let sure =
                     summary.findings.iter().find(|finding| finding.rule.name == rule).map(|finding| finding.confidence.label());
@@ -187,6 +194,7 @@ fn every_lab_run_is_judged_as_its_truth_says() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(expected >= 20 && with_logs >= 1, "{expected} rules are expected, {with_logs} runs have a log");
 }
 
 #[test]
@@ -201,9 +209,9 @@ fn a_capture_that_lost_packets_is_less_sure_of_the_refused_copy() {
     let whole = confidence(&|_| true).expect("the whole capture shows it");
     // The frames of the lists right after the commit began: on the client's connections, and none of the HEADs.
     let lossy = confidence(&|number| !(383..=402).contains(&number));
-    assert!(lossy.is_none_or(|lossy| lossy < whole), "{lossy:?} of {whole:?}");
+    assert!(lossy.is_some_and(|lossy| lossy < whole), "{lossy:?} of {whole:?}");
     let late = confidence(&|number| number > 250);
-    assert!(late.is_none_or(|late| late < whole), "{late:?} of {whole:?}");
+    assert!(late.is_some_and(|late| late < whole), "{late:?} of {whole:?}");
 }
 
 const CLEAR_RUNS: [&str; 6] = [
@@ -244,6 +252,7 @@ fn order_and_doubling_of_packets_change_no_finding() {
 
 #[test]
 fn with_one_packet_in_a_hundred_lost_nothing_is_told_more_surely() {
+    let mut compared = 0;
     for name in CLEAR_RUNS {
         let path = folder().join(name);
         let plain = analyze(&path, Options::default(), whole);
@@ -265,9 +274,12 @@ fn with_one_packet_in_a_hundred_lost_nothing_is_told_more_surely() {
                     None => finding.confidence == Confidence::Possible,
                 };
                 assert!(is_weaker, "{name}, seed {seed}: {} is {}", finding.rule.name, finding.confidence.label());
+                compared += 1;
             }
         }
     }
+    assert!(compared >= 5, "{compared} findings about absence were compared");
+    assert!(ABOUT_ABSENCE.iter().all(|name| hopwire::rules::find(name).is_some()));
 }
 
 /// Rules that reason over what did not happen.

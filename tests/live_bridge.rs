@@ -1,4 +1,5 @@
-//! Captures real traffic between two network namespaces on a bridge. Skipped where there is no root, no `ip` or no Python.
+//! Captures real traffic between two network namespaces on a bridge, which is in a third: rules of the machine's own firewall, such
+//! as those of docker's engine, do not hold there. Needs root, `ip` and Python.
 #![cfg(all(feature = "live", feature = "cli"))]
 #![allow(
     clippy::unwrap_used,
@@ -18,8 +19,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "support/require.rs"]
+mod require;
+
+use require::{Need, skip};
+
 /// A bridge with a store in one namespace and room for a client in the other. All of it goes away with it.
 struct Lab {
+    /// The namespace of the bridge, in which is captured.
+    host: String,
     bridge: String,
     store: String,
     client: String,
@@ -37,28 +45,32 @@ impl Lab {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}x{number}", std::process::id() % 100_000);
         let lab = Self {
+            host: format!("hwh{id}"),
             bridge: format!("hwb{id}"),
             store: format!("hws{id}"),
             client: format!("hwc{id}"),
             folder: tempfile::tempdir().unwrap(),
             server: None,
         };
-        if !runs("python3", &["-c", ""]) || !runs("ip", &["link", "add", &lab.bridge, "type", "bridge"]) {
-            eprintln!("skipped: needs root, ip and python3");
+        if !runs("python3", &["-c", ""]) || !runs("ip", &["netns", "add", &lab.host]) {
+            skip(Need::Root, "root, ip or python3");
             return None;
         }
         Some(lab.set_up(with_tls))
     }
 
     fn set_up(mut self, with_tls: bool) -> Self {
-        must("ip", &["link", "set", &self.bridge, "up"]);
+        let host = self.host.clone();
+        must("ip", &["-n", &host, "link", "set", "lo", "up"]);
+        must("ip", &["-n", &host, "link", "add", &self.bridge, "type", "bridge"]);
+        must("ip", &["-n", &host, "link", "set", &self.bridge, "up"]);
         for (namespace, address) in [(&self.store, STORE), (&self.client, "10.213.57.2")] {
             // An interface's name has 15 characters at most.
             let (near, far) = (format!("{namespace}n"), format!("{namespace}f"));
             must("ip", &["netns", "add", namespace]);
-            must("ip", &["link", "add", &near, "type", "veth", "peer", "name", &far]);
-            must("ip", &["link", "set", &far, "netns", namespace]);
-            must("ip", &["link", "set", &near, "master", &self.bridge, "up"]);
+            must("ip", &["-n", &host, "link", "add", &near, "type", "veth", "peer", "name", &far]);
+            must("ip", &["-n", &host, "link", "set", &far, "netns", namespace]);
+            must("ip", &["-n", &host, "link", "set", &near, "master", &self.bridge, "up"]);
             must("ip", &["-n", namespace, "link", "set", "lo", "up"]);
             must("ip", &["-n", namespace, "addr", "add", &format!("{address}/24"), "dev", &far]);
             must("ip", &["-n", namespace, "link", "set", &far, "up"]);
@@ -99,10 +111,18 @@ impl Lab {
         assert!(command.stdout(Stdio::null()).status().unwrap().success(), "the client's requests are answered");
     }
 
+    /// A program that runs where the bridge is. `ip` becomes that program, so that its process is that of the command.
+    fn beside_the_bridge(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.host, program]);
+        command
+    }
+
     /// Starts `hopwire capture` on the bridge and waits until it captures.
     fn capture(&self, arguments: &[&str]) -> Capture {
         let errors = PathBuf::from(self.path("stderr.txt"));
-        let child = Command::new(env!("CARGO_BIN_EXE_hopwire"))
+        let child = self
+            .beside_the_bridge(env!("CARGO_BIN_EXE_hopwire"))
             .args(["capture", "-n", "-i", &self.bridge, "--duration", "40"])
             .args(arguments)
             .stdout(fs::File::create(self.path("stdout.txt")).unwrap())
@@ -130,16 +150,15 @@ impl Drop for Lab {
             let _ = server.kill();
             let _ = server.wait();
         }
-        for namespace in [&self.store, &self.client] {
+        for namespace in [&self.store, &self.client, &self.host] {
             // Whatever still runs in it is of this test.
             let inside = Command::new("ip").args(["netns", "pids", namespace]).output();
             for process in String::from_utf8_lossy(&inside.map(|output| output.stdout).unwrap_or_default()).split_whitespace() {
                 runs("kill", &["-9", process]);
             }
-            runs("ip", &["link", "del", &format!("{namespace}n")]);
+            // Its interfaces go with it.
             runs("ip", &["netns", "del", namespace]);
         }
-        runs("ip", &["link", "del", &self.bridge]);
     }
 }
 
@@ -280,9 +299,10 @@ fn a_killed_capture_leaves_a_file_that_opens() {
     capture.signal("KILL");
     assert_eq!(capture.code(), -1);
     assert_eq!(of_type(&lab.analyze(&file, &[]), "exchange").len(), 20);
-    if runs("tshark", &["--version"]) {
-        assert!(runs("tshark", &["-nr", &file]), "nothing in it is cut off");
+    if !runs("tshark", &["--version"]) {
+        return skip(Need::Tshark, "tshark");
     }
+    assert!(runs("tshark", &["-nr", &file]), "nothing in it is cut off");
 }
 
 #[test]
@@ -302,11 +322,12 @@ fn a_rotating_set_is_judged_as_what_it_was_in_one() {
     assert_eq!(of_type(&live, "exchange").len(), 120);
     assert!(of_type(&live, "exchange") == of_type(&again, "exchange"), "the same to the frame, in the file that holds it");
     assert_eq!(of_type(&live, "finding"), of_type(&again, "finding"));
-    if runs("mergecap", &["--version"]) {
-        let whole = lab.path("whole.pcapng");
-        must("mergecap", &[["-a", "-w", &whole].as_slice(), &set].concat());
-        assert_eq!(rules(&live), rules(&lab.analyze(&whole, &[])));
+    if !runs("mergecap", &["--version"]) {
+        return skip(Need::Tshark, "mergecap");
     }
+    let whole = lab.path("whole.pcapng");
+    must("mergecap", &[["-a", "-w", &whole].as_slice(), &set].concat());
+    assert_eq!(rules(&live), rules(&lab.analyze(&whole, &[])));
 }
 
 #[test]
@@ -347,8 +368,7 @@ fn stopping_on_a_finding_keeps_what_was_before_it_and_nothing_else() {
 #[test]
 fn a_key_log_that_grows_opens_tls_live_and_in_the_file() {
     if !runs("openssl", &["version"]) {
-        eprintln!("skipped: needs openssl");
-        return;
+        return skip(Need::Root, "openssl");
     }
     let Some(lab) = Lab::new(true) else { return };
     let (file, session, keys) = (lab.path("run.pcapng"), lab.path("live.jsonl"), lab.path("keys.log"));
@@ -359,15 +379,11 @@ fn a_key_log_that_grows_opens_tls_live_and_in_the_file() {
     assert_eq!(of_type(&live, "exchange").iter().filter(|line| line["transport"] == "tls1.3").count(), 20);
     // Without any key log: the file holds the secrets.
     assert_eq!(of_type(&lab.analyze(&file, &[]), "exchange").len(), 20);
-    if runs("tshark", &["--version"]) {
-        let shown =
-            Command::new("tshark").args(["-nr", &file, "-Y", "http.request", "-T", "fields", "-e", "frame.number"]).output();
-        assert_eq!(
-            String::from_utf8(shown.unwrap().stdout).unwrap().lines().count(),
-            20,
-            "the secrets stand before their packets"
-        );
+    if !runs("tshark", &["--version"]) {
+        return skip(Need::Tshark, "tshark");
     }
+    let shown = Command::new("tshark").args(["-nr", &file, "-Y", "http.request", "-T", "fields", "-e", "frame.number"]).output();
+    assert_eq!(String::from_utf8(shown.unwrap().stdout).unwrap().lines().count(), 20, "the secrets stand before their packets");
 }
 
 #[test]
@@ -376,8 +392,9 @@ fn an_interface_that_goes_away_ends_the_capture_with_what_there_is() {
     let session = lab.path("live.jsonl");
     let capture = lab.capture(&["-o", &session]);
     lab.traffic(2, &[]);
-    must("ip", &["link", "del", &lab.bridge]);
-    capture.wait_for("error: capturing on");
+    must("ip", &["-n", &lab.host, "link", "del", &lab.bridge]);
+    // The last line of all.
+    capture.wait_for("help: ");
     let said = capture.said();
     assert_eq!(capture.code(), 5, "{said}");
     assert!(said.contains("help: "), "{said}");
@@ -391,8 +408,9 @@ fn an_interface_that_is_taken_down_ends_the_capture_with_what_there_is() {
     let capture = lab.capture(&["-w", &file, "-o", &session]);
     lab.traffic(2, &[]);
     std::thread::sleep(Duration::from_millis(300));
-    must("ip", &["link", "set", &lab.bridge, "down"]);
-    capture.wait_for("error: capturing on");
+    must("ip", &["-n", &lab.host, "link", "set", &lab.bridge, "down"]);
+    // The last line of all.
+    capture.wait_for("help: ");
     let said = capture.said();
     assert_eq!(capture.code(), 5, "{said}");
     assert!(said.contains("it was taken down") && said.contains("help: "), "{said}");
@@ -405,15 +423,18 @@ fn an_interface_that_is_taken_down_ends_the_capture_with_what_there_is() {
 fn without_the_privilege_it_is_named() {
     let Some(lab) = Lab::new(false) else { return };
     if !runs("setpriv", &["--version"]) {
-        eprintln!("skipped: needs setpriv");
-        return;
+        return skip(Need::Root, "setpriv");
     }
     let program = lab.path("hopwire");
     fs::copy(env!("CARGO_BIN_EXE_hopwire"), &program).unwrap();
     must("chmod", &["755", &lab.folder.path().display().to_string(), &program]);
     let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let output =
-        Command::new("setpriv").args(nobody).arg(&program).args(["capture", "-n", "--duration", "1", "-i", &lab.bridge]).output();
+    let output = lab
+        .beside_the_bridge("setpriv")
+        .args(nobody)
+        .arg(&program)
+        .args(["capture", "-n", "--duration", "1", "-i", &lab.bridge])
+        .output();
     let output = output.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{said}");
@@ -427,8 +448,7 @@ fn a_full_disk_ends_the_capture_and_what_fits_is_kept() {
     let mount = lab.path("small");
     fs::create_dir(&mount).unwrap();
     if !runs("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &mount]) {
-        eprintln!("skipped: nothing can be mounted");
-        return;
+        return skip(Need::Root, "a file system to mount");
     }
     let file = format!("{mount}/run.pcapng");
     let capture = lab.capture(&["-w", &file, "-o", &lab.path("report.txt")]);

@@ -18,6 +18,7 @@ use hopwire::capture::{Batch, Input, PacketSource as _, SavedCapture, secrets_in
 use hopwire::decode::{Decoder, Limits};
 use hopwire::model::{Event, LossReason, Secret};
 use hopwire::pipeline::{self, Receiver};
+use support::require::{Need, skip};
 use support::{Connection, Random, Sent, frame};
 
 /// How the bytes of a capture come.
@@ -176,8 +177,7 @@ fn recorded_captures_give_the_same_events_wherever_they_are_decoded() {
 fn captures_of_other_projects_give_the_same_events_wherever_they_are_decoded() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     if !folder.is_dir() {
-        eprintln!("skipped: {} is absent", folder.display());
-        return;
+        return skip(Need::Shared, folder.display());
     }
     let captures: Vec<_> =
         ["corpora", "captures", "field", "live"].iter().flat_map(|name| captures_below(&folder.join(name), 8 << 20)).collect();

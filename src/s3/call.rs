@@ -553,8 +553,7 @@ mod tests {
     #[test]
     fn the_stores_own_names_are_found() {
         let Ok(files) = std::fs::read_dir("../shared/captures") else {
-            eprintln!("skipped: ../shared/captures is not here");
-            return;
+            return crate::require::skip(crate::require::Need::Shared, "../shared/captures");
         };
         let mut count = 0;
         for path in files.flatten().map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with(".truth.json")) {

@@ -7,12 +7,13 @@ use hopwire::capture::{Kind, sniff};
 use pcap_parser::{Block, PcapBlockOwned, PcapError};
 
 use crate::craft::{Way, input, read_inputs};
+use crate::require::{Need, skip};
 
 /// All files below a folder beside the project; `None`, with a message, where it is absent.
 fn shared(folder: &str) -> Option<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(folder);
     if !root.is_dir() {
-        eprintln!("skipped: {} is absent", root.display());
+        skip(Need::Shared, root.display());
         return None;
     }
     let (mut folders, mut files) = (vec![root], Vec::new());

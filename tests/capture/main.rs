@@ -14,4 +14,6 @@ mod craft;
 mod damage;
 mod formats;
 mod laws;
+#[path = "../support/require.rs"]
+mod require;
 mod writer;

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use crate::craft::read;
+use crate::require::{Need, skip};
 
 const AT: Timestamp = Timestamp::from_nanos(1_795_440_475_074_997_018);
 
@@ -53,16 +54,14 @@ fn other_programs_open_it() {
     let run = |program: &str, arguments: &[&str]| Command::new(program).args(arguments).arg(file.path()).output().ok();
     let fields = ["-T", "fields", "-e", "frame.number", "-e", "frame.time_epoch", "-e", "frame.len", "-e", "frame.comment"];
     let Some(output) = run("tshark", &[fields.as_slice(), &["-r"]].concat()) else {
-        eprintln!("skipped: tshark is not installed");
-        return;
+        return skip(Need::Tshark, "tshark");
     };
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
     let expected = "1\t1795440475.074997018\t1500\tsse-c-key-in-clear,señal\n2\t1795440475.074997018\t24\t\n";
     assert_eq!(text, expected);
     let Some(output) = run("capinfos", &["-M"]) else {
-        eprintln!("skipped: capinfos is not installed");
-        return;
+        return skip(Need::Tshark, "capinfos");
     };
     let text = String::from_utf8(output.stdout).unwrap();
     for wanted in [

@@ -5,19 +5,16 @@ use std::process::Command;
 
 use crate::craft::{capture, contains, open, options, read, run, scrubbing, shown};
 use crate::support::Connection;
+use crate::support::require::{Need, skip};
 use hopwire::capture::PacketSource as _;
 use hopwire::convert::{Choice, ConvertError, Format, Options};
 use hopwire::model::{FlowId, HeaderName, Secret};
 
 const SSE_C: [&str; 2] = ["spark40-http-sse-c", "boto3-http-sse-c"];
 
-fn lab(name: &str) -> Option<Vec<u8>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bytes = ["captures", "../shared/captures"].iter().find_map(|folder| std::fs::read(root.join(folder).join(name)).ok());
-    if bytes.is_none() {
-        eprintln!("skipped: the capture {name} is not here");
-    }
-    bytes
+/// A capture of the project.
+fn lab(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("captures").join(name)).unwrap()
 }
 
 /// A field per packet that passes a filter, by tshark; `None` where it is not installed.
@@ -31,7 +28,7 @@ fn tshark(capture: &[u8], filter: &str, fields: &[&str]) -> Option<Vec<String>> 
         command.args(["-e", field]);
     }
     let Ok(output) = command.output() else {
-        eprintln!("skipped: tshark is not installed");
+        skip(Need::Tshark, "tshark");
         return None;
     };
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
@@ -40,7 +37,7 @@ fn tshark(capture: &[u8], filter: &str, fields: &[&str]) -> Option<Vec<String>> 
 #[test]
 fn a_scrubbed_capture_has_the_same_exchanges_and_none_of_its_secrets() {
     for name in SSE_C {
-        let Some(input) = lab(&format!("{name}.pcapng")) else { return };
+        let input = lab(&format!("{name}.pcapng"));
         let (output, report) = run(&input, &scrubbing()).unwrap();
         let (before, after) = (read(&input), read(&output));
         let clear = |exchanges: Vec<hopwire::model::Exchange>| -> Vec<_> {
@@ -73,7 +70,7 @@ fn a_scrubbed_capture_has_the_same_exchanges_and_none_of_its_secrets() {
 #[test]
 fn tshark_sees_the_same_exchanges_with_right_checksums() {
     for name in SSE_C {
-        let Some(input) = lab(&format!("{name}.pcapng")) else { return };
+        let input = lab(&format!("{name}.pcapng"));
         // Without secrets tshark sees the clear hop only, as in what was scrubbed.
         let (plain, _) = run(&input, &Options { strip_secrets: true, ..options(Format::Pcapng) }).unwrap();
         let (output, report) = run(&input, &scrubbing()).unwrap();
@@ -82,7 +79,7 @@ fn tshark_sees_the_same_exchanges_with_right_checksums() {
         let (Some(before), Some(after)) = (lenient(&plain), lenient(&output)) else { return };
         assert_eq!(before, after, "{name}");
         assert!(before.len() > 10, "{name}");
-        let right = tshark(&output, "tcp.checksum.status == 1", &["frame.number"]).unwrap();
+        let Some(right) = tshark(&output, "tcp.checksum.status == 1", &["frame.number"]) else { return };
         let frames_changed: Vec<String> = (1..)
             .zip(read(&plain).packets.iter().zip(&read(&output).packets))
             .filter(|(_, (one, other))| one != other)
@@ -103,13 +100,16 @@ fn tshark_without_checksums(capture: &[u8], fields: &[&str]) -> Option<Vec<Strin
     for field in fields {
         command.args(["-e", field]);
     }
-    let output = command.output().ok()?;
+    let Ok(output) = command.output() else {
+        skip(Need::Tshark, "tshark");
+        return None;
+    };
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 #[test]
 fn tshark_opens_tls_with_the_embedded_key_log() {
-    let (Some(input), Some(keys)) = (lab("spark33-https.no-secrets.pcap"), lab("spark33-https.keys.txt")) else { return };
+    let (input, keys) = (lab("spark33-https.no-secrets.pcap"), lab("spark33-https.keys.txt"));
     let other = format!("CLIENT_RANDOM {} {}\n", "ab".repeat(32), "cd".repeat(48));
     let lines = String::from_utf8(keys).unwrap();
     let with = Options { keylogs: vec![Secret::new(format!("{other}{lines}").into_bytes())], ..options(Format::Pcapng) };
@@ -130,7 +130,7 @@ fn tshark_opens_tls_with_the_embedded_key_log() {
 
 #[test]
 fn a_pcap_comes_back_octet_for_octet() {
-    let Some(input) = lab("spark33-https.no-secrets.pcap") else { return };
+    let input = lab("spark33-https.no-secrets.pcap");
     let (through, _) = run(&input, &options(Format::Pcapng)).unwrap();
     let (back, _) = run(&through, &options(Format::Pcap)).unwrap();
     assert_eq!(back, input);
@@ -168,7 +168,7 @@ fn open_first_nanos(bytes: &[u8]) -> i64 {
 
 #[test]
 fn chosen_flows_and_exchanges_are_kept_whole() {
-    let Some(input) = lab("boto3-http-sse-c.pcapng") else { return };
+    let input = lab("boto3-http-sse-c.pcapng");
     let before = read(&input);
     let chosen = before.exchanges.iter().filter(|exchange| exchange.transport.is_clear()).nth(3).unwrap();
     let with = |choice| Options { choice, ..options(Format::Pcapng) };
@@ -184,7 +184,7 @@ fn chosen_flows_and_exchanges_are_kept_whole() {
 
 #[test]
 fn payload_that_nobody_can_read_is_cut_on_request() {
-    let Some(input) = lab("boto3-http-sse-c.pcapng") else { return };
+    let input = lab("boto3-http-sse-c.pcapng");
     let (output, report) = run(&input, &Options { drop_undecrypted: true, ..scrubbing() }).unwrap();
     assert!(report.packets_cut > 10);
     assert!(!contains(&output, b"\x17\x03\x03"), "no record of application data is left");

@@ -23,6 +23,11 @@ use hopwire::model::{Anomaly, Loss, Secret, Transport};
 use hopwire::pipeline;
 use serde_json::Value;
 
+#[path = "../support/require.rs"]
+mod require;
+
+use require::{Need, skip};
+
 /// What one capture gave.
 #[derive(Default)]
 struct Seen {
@@ -55,7 +60,7 @@ impl Sink for Seen {
 fn corpora() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
     if !root.join("manifest.jsonl").is_file() {
-        eprintln!("skipped: {} is absent", root.display());
+        skip(Need::Shared, root.display());
         return None;
     }
     Some(root)

@@ -15,6 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 mod checks;
+#[path = "../support/require.rs"]
+mod require;
+
+use require::{Need, skip};
 
 /// A target: its name, its check, and where others keep inputs of its kind, with the ends of their names.
 type Target = (&'static str, fn(&[u8]), &'static [(&'static str, &'static [&'static str])]);
@@ -118,8 +122,7 @@ fn every_target_has_seeds_and_all_of_them_pass() {
 fn what_others_collected_passes() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     if !shared.join("corpora").exists() {
-        eprintln!("skipped: {} is absent", shared.join("corpora").display());
-        return;
+        return skip(Need::Shared, shared.join("corpora").display());
     }
     let mut failed = Vec::new();
     for (name, check, folders) in TARGETS {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "shared by tests that use parts of it")]
 
+pub(crate) mod require;
+
 use hopwire::decode::{Decoder, Limits};
 use hopwire::model::{Event, Exchange, FlowClosed, Frame, LinkType, Loss, Packet, Tail, Timestamp};
 

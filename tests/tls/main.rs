@@ -9,5 +9,7 @@
 
 mod captures;
 mod connections;
+#[path = "../support/require.rs"]
+mod require;
 mod sealed;
 mod support;

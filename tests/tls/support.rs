@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::require::{Need, skip};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use hopwire::decode::Limits;
 use hopwire::decode::tls::{Connection, KeyLog, Plain, Probe, SealedPair, Secrets, Sessions, Sink, probe};
@@ -16,7 +17,7 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is absent", path.display());
+    skip(Need::Shared, path.display());
     None
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::decode::http1::Config;
 use crate::decode::http1::tests::{check, connection, drain, events, hashing, run, stamp};
 use crate::model::{Close, Side};
+use crate::require::{Need, skip};
 
 #[test]
 fn smuggled_requests_are_seen_as_a_strict_recipient_sees_them() {
@@ -105,7 +106,7 @@ fn the_seeds_of_other_projects_are_survived_and_cut_alike() {
         let root = Path::new("../shared/corpora").join(name);
         let files = files_below(&root);
         if files.is_empty() {
-            eprintln!("skipped: {} is absent", root.display());
+            return skip(Need::Shared, root.display());
         }
         for file in files {
             let bytes = std::fs::read(&file).unwrap();
@@ -148,8 +149,7 @@ fn conversations_of_libhtp_give_their_requests() {
     let root = Path::new("../shared/corpora/seeds-libhtp/rust/htp/src/test/files");
     for (name, requests) in [("01-get.t", 1), ("03-post-urlencoded.t", 2), ("04-post-urlencoded-chunked.t", 1)] {
         let Ok(bytes) = std::fs::read(root.join(name)) else {
-            eprintln!("skipped: {} is absent", root.display());
-            return;
+            return skip(Need::Shared, root.display());
         };
         let out = run(&libhtp(&bytes), &Config::default());
         let answered = out.lines().filter(|line| line.contains(" -> HTTP/1.")).count();
@@ -222,8 +222,7 @@ fn value_of(text: &str) -> Vec<u8> {
 fn what_http_desync_guardian_calls_severe_is_named() {
     let files = files_below(Path::new("../shared/corpora/seeds-http-desync-guardian"));
     if files.is_empty() {
-        eprintln!("skipped: the seeds of http_desync_guardian are absent");
-        return;
+        return skip(Need::Shared, "the seeds of http_desync_guardian");
     }
     let texts = files.iter().filter(|file| file.extension().is_some_and(|end| end == "yaml"));
     let cases: Vec<_> = texts.flat_map(|file| guardian(&std::fs::read_to_string(file).unwrap())).collect();
