@@ -58,14 +58,14 @@ fn answer(status: &str, kind: &str, body: &str) -> String {
 }
 
 fn percent(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
+    let one = |byte: u8| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte.into())
+            char::from(byte).to_string()
         } else {
-            out += &format!("%{byte:02X}")
+            format!("%{byte:02X}")
         }
-        out
-    })
+    };
+    text.bytes().map(one).collect()
 }
 
 /// Secrets in header fields.

@@ -120,6 +120,14 @@ impl Redactor {
         self.censor(body, &found)
     }
 
+    /// A sentence as it may be shown, which may quote what was sent.
+    pub fn sentence<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.body(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
     /// Any other text as it may be shown: the secrets learnt so far are replaced in it.
     pub fn scrub<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         if self.opened || self.matcher.is_empty() || text.len() < BYTES_MIN {

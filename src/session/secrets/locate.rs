@@ -152,7 +152,9 @@ impl<'x> Scan<'_, 'x> {
 
     fn trailers(&mut self, from: Side, trailers: Option<&'x Headers>) {
         if let Some(trailers) = trailers {
-            for (known, name, value) in trailers.known() {
+            // The signature of the trailers themselves belongs to that of the request.
+            let is_other = |name: &[u8]| !name.eq_ignore_ascii_case(b"x-amz-trailer-signature");
+            for (known, name, value) in trailers.known().filter(|(_, name, _)| is_other(name)) {
                 in_header(known, name, value, &mut self.places);
                 self.take(from, Some(known), value);
             }
@@ -340,6 +342,8 @@ mod tests {
             ("/b/k?u=https%3A%2F%2Fu:pw@h%2F", &[("u:pw", Password)]),
             ("/b/k?access_token=abc&password=a%26b", &[("abc", Bearer), ("a%26b", Password)]),
             ("/b/key=1/part:2?prefix=a%2Fb%3D", &[]),
+            ("/b/token=abc/signature=1/part?x-id=GetObject", &[]),
+            ("https://app/cb#access_token=abc", &[("abc", Bearer)]),
         ];
         for (target, expected) in cases {
             check("target", target, expected, in_target);
@@ -392,6 +396,11 @@ mod tests {
             ),
             ("{\"max_token\": 5, \"token\": null}", &[]),
             ("<Token/><Code>1</Code>", &[]),
+            ("token [redacted:session-token:0123456789abcdef] is malformed", &[]),
+            (
+                "{\"token\":\"[redacted:session-token:0123456789abcdef]\"}",
+                &[("[redacted:session-token:0123456789abcdef]", SessionToken)],
+            ),
             ("", &[]),
         ];
         for (body, expected) in cases {

@@ -17,7 +17,7 @@ pub(super) fn in_text(text: &[u8], found: &mut Vec<Secret>) {
     }
     let resolved = Unescaped::new(text);
     let mut search = Search::over(&resolved, false);
-    search.pairs();
+    search.pairs(0);
     search.user_information();
     shapes::find(resolved.bytes(), &mut search.found);
     search.finish(found);
@@ -36,7 +36,10 @@ pub fn in_url(url: &[u8], found: &mut Vec<Secret>) {
     let is_plain = !has_telling_escape(url);
     let resolved = if is_plain { Unescaped::plain(url) } else { Unescaped::new(url) };
     let mut search = Search::over(&resolved, is_plain);
-    search.pairs();
+    // A path may have names and values of its own: those of partitions.
+    if let Some(query) = memchr::memchr2(b'?', b'#', search.bytes) {
+        search.pairs(query);
+    }
     search.user_information();
     if url.len() >= shapes::URL_BYTES_MIN {
         shapes::find_tokens(resolved.bytes(), &mut search.found);
@@ -79,8 +82,8 @@ impl<'t> Search<'t> {
         Self { text, bytes: text.bytes(), is_url, named_beside: None, found: Vec::new() }
     }
 
-    fn pairs(&mut self) {
-        let mut at = 0;
+    /// Reads names and values from `at` on.
+    fn pairs(&mut self, mut at: usize) {
         while let Some(next) = self.next_mark(at) {
             at = next + 1;
             let end = match self.byte(next) {
@@ -307,11 +310,25 @@ impl<'t> Search<'t> {
         }
     }
 
+    /// Leaves what somebody redacted before as it is: a placeholder is a secret as a whole, and has none inside.
+    fn leave_placeholders(&mut self) {
+        const OPENING: &[u8] = b"[redacted:";
+        for start in memchr::memmem::find_iter(self.bytes, OPENING) {
+            let rest = self.bytes.get(start..).unwrap_or_default();
+            let end = memchr::memchr(b']', rest).map_or(self.bytes.len(), |length| start + length + 1);
+            self.found.retain(|secret| {
+                let is_inside = start <= secret.range.start && secret.range.end <= end;
+                !is_inside || secret.range == (start..end)
+            });
+        }
+    }
+
     /// Puts what was found in order, takes apart what overlaps, and gives the places in the text as it was sent.
     fn finish(mut self, found: &mut Vec<Secret>) {
         if self.found.is_empty() {
             return;
         }
+        self.leave_placeholders();
         settle(&mut self.found);
         found.extend(self.found.into_iter().map(|secret| Secret { range: self.text.origin(secret.range), ..secret }));
     }
