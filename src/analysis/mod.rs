@@ -8,7 +8,10 @@ mod joins;
 mod stage;
 mod summary;
 mod tables;
+mod verifier;
 
+#[cfg(test)]
+mod body_stories;
 #[cfg(test)]
 mod ending_stories;
 #[cfg(test)]
@@ -26,6 +29,7 @@ use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
+pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
     TlsRow,
@@ -39,6 +43,7 @@ use crate::s3::client_log::ClientLog;
 use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
+use verifier::Verifier;
 
 /// What the user knows beside the capture.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +110,7 @@ pub struct JudgedSealed<'x> {
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
     hold: Hold,
+    verifier: Verifier,
     correlator: Correlator,
     stage: Stage,
 }
@@ -112,7 +118,7 @@ pub struct Analysis {
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self { hold: Hold::new(), correlator: Correlator::default(), stage: Stage::new(options) }
+        Self { hold: Hold::new(), verifier: Verifier::default(), correlator: Correlator::default(), stage: Stage::new(options) }
     }
 
     /// A host name that the capture holds.
@@ -136,7 +142,10 @@ impl Analysis {
     }
 
     /// An event, in capture order.
-    pub fn handle_event(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if let Event::Exchange(exchange) = &mut event {
+            self.verifier.verify(exchange);
+        }
         let is_use = self.observe(&event);
         let at = time_of(&event);
         if let Some(event) = self.hold.take(event, is_use, at) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::analysis::{Analysis, Sink};
+use crate::analysis::{Analysis, Sink, comparable_bytes};
 use crate::capture::{Input, SavedCapture, SourceSummary, secrets_in};
 use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
 use crate::decode::Limits;
-use crate::decode::http1::{Config, Observe};
+use crate::decode::http1::{Config, MessageHead, Observe, Retain, readable};
 use crate::model::{Secret, Untrusted};
 use crate::pipeline;
 use crate::session::source::Source;
@@ -26,8 +26,21 @@ impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        let http1 = Config { observe: self.observe.clone(), ..Config::default() };
+        let http1 = Config { observe: self.observe.clone(), retain: retained, ..Config::default() };
         Limits { verify_records: self.verify_records, http1: Arc::new(http1), ..limits }
+    }
+}
+
+/// What people and rules read of a body, and bodies that can be compared with a checksum.
+fn retained(head: &MessageHead<'_>) -> Retain {
+    let compared = match head {
+        MessageHead::Request(request) => comparable_bytes(request, None),
+        MessageHead::Response { request, response } => comparable_bytes(request, Some(response)),
+    };
+    match readable(head) {
+        Retain::Prefix(bytes) => Retain::Prefix(bytes.max(compared)),
+        Retain::Skip if compared > 0 => Retain::Prefix(compared),
+        retain => retain,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::model::{Chunks, Headers};
+use crate::model::{BodyCheck, Chunks, Headers};
 
 /// How the end of a body was found (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Body {
     pub sha256: Option<Box<[u8; 32]>>,
     /// MD5 of the content, where a session tells it.
     pub md5: Option<Box<[u8; 16]>>,
+    /// What the content was compared with, where it was known whole.
+    pub check: Option<Box<BodyCheck>>,
     /// Ranges of the content that the capture does not hold.
     pub missing: Vec<Range<u64>>,
     /// Fields after the last chunk, where there are any. What few bodies have is boxed, so that all others are small.
@@ -50,4 +52,17 @@ impl Body {
     pub fn missing_bytes(&self) -> u64 {
         self.missing.iter().map(|range| range.end.saturating_sub(range.start)).sum()
     }
+}
+
+/// Whether a body of this type is text that somebody may have to read.
+pub fn is_text_type(content_type: &[u8]) -> bool {
+    const WORDS: [&[u8]; 4] = [b"xml", b"json", b"text/", b"x-www-form-urlencoded"];
+    if matches!(content_type, b"application/octet-stream" | b"binary/octet-stream") {
+        return false;
+    }
+    let has = |at: usize, word: &[u8]| content_type.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word));
+    content_type.iter().enumerate().any(|(at, byte)| match byte | 0x20 {
+        b'x' | b'j' | b't' => WORDS.iter().any(|word| has(at, word)),
+        _ => false,
+    })
 }

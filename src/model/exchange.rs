@@ -87,6 +87,14 @@ impl Exchange {
         }
     }
 
+    /// The response, where one was seen, to add to it.
+    pub const fn response_mut(&mut self) -> Option<&mut Response> {
+        match &mut self.outcome {
+            Outcome::Answered(response) => Some(response),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        }
+    }
+
     /// The status of the response, where one was seen.
     pub fn status(&self) -> Option<u16> {
         self.response().map(|response| response.status)
@@ -141,6 +149,8 @@ pub struct Request {
     pub start: Timestamp,
     /// Time of its last byte, where it was seen.
     pub end: Option<Timestamp>,
+    /// Time of the first byte of its body; only noted for requests with `Expect`.
+    pub body_start: Option<Timestamp>,
 }
 
 impl Request {

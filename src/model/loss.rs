@@ -29,6 +29,8 @@ reasons! {
     BeforeFirstMessage = "before-first-message",
     /// Stream bytes that are neither a message nor part of one.
     NotHttp = "not-http",
+    /// Content behind the response to HEAD, which has none (RFC 9110 section 9.3.2).
+    BodyAfterHead = "body-after-head",
     /// Stream bytes passed over while looking for the next message after a gap.
     AfterGap = "after-gap",
     /// Bytes after an upgrade, or inside a tunnel, that are of no decoded protocol.

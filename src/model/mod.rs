@@ -2,6 +2,7 @@
 
 mod anomaly;
 mod body;
+mod check;
 mod chunks;
 mod event;
 mod exchange;
@@ -19,7 +20,8 @@ mod tls;
 mod untrusted;
 
 pub use anomaly::Anomaly;
-pub use body::{Body, Framing};
+pub use body::{Body, Framing, is_text_type};
+pub use check::{BodyCheck, ChecksumName, Mismatch};
 pub use chunks::{ChunkRun, Chunks};
 pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
 pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};

@@ -1,9 +1,7 @@
-//! ETags that are not the MD5 of what was sent.
+//! ETags that are not the MD5 of the object.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use md5::Md5;
-use sha2::Digest as _;
 
 use crate::hops::ClientId;
 use crate::model::HeaderName;
@@ -11,15 +9,18 @@ use crate::rules::aggregate::PerClient;
 use crate::rules::quote::counted;
 use crate::rules::sight::Sight;
 use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::s3::body_check::{md5_of_etag, names_aws_chunked};
 use crate::s3::{Call, Operation};
 
 rule! {
     /// ## What it reports
-    /// Uploads whose answer has an ETag that differs from the MD5 that the client sent, or from that of the body where all of
-    /// it is known. It is reported on any decoded hop, in clear or TLS, and once: on the one nearest the client.
+    /// Uploads whose response has an ETag that differs from the MD5 that the client sent, or from that of the object where all of
+    /// the body is known; and downloads whose ETag differs from the MD5 of the object, where the store names no encryption. Bodies
+    /// up to 256 KiB are compared, the first 4,096 of a run. ETags of multipart uploads are not an MD5 and not compared. It is
+    /// reported on any decoded hop, in plaintext or TLS, and once: on the one nearest the client.
     ///
     /// ## Why it matters
-    /// Under SSE-KMS and SSE-C the store's ETag is no MD5. Clients that compare the two report corruption where there is none.
+    /// Under SSE-KMS and SSE-C the store's ETag is not an MD5. Clients that compare the two report corruption where there is none.
     ///
     /// ## Example
     /// rclone to a store with automatic SSE-KMS: "corrupted on transfer: md5 hash differ".
@@ -29,12 +30,6 @@ rule! {
     "etag-not-md5" Note since "0.1.0"
 }
 
-/// Bodies up to this size are hashed where the client sent no MD5: enough to tell, and cheap.
-const HASHED_BYTES_MAX: usize = 16 << 10;
-
-/// So many differing bodies are enough of one client; hashing on would cost and add nothing.
-const HASHED_PER_CLIENT_MAX: u64 = 64;
-
 #[derive(Default)]
 pub(super) struct State {
     clients: PerClient<Shown>,
@@ -43,30 +38,27 @@ pub(super) struct State {
 #[derive(Default)]
 struct Shown {
     encrypted: u64,
-    hashed: u64,
+    downloads: u64,
+    /// Uploads whose ETag is the MD5 of the aws-chunked framing.
+    framed: u64,
 }
 
 impl Watch for State {
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
         let is_upload = matches!(call.operation, Operation::PUT_OBJECT | Operation::UPLOAD_PART);
-        let request = &call.exchange.request;
-        let has_md5 = is_upload && request.headers.has(HeaderName::ContentMd5);
-        if !is_upload || !call.is_success() || !(has_md5 || context.response_encrypted) {
+        let is_download = call.operation == Operation::GET_OBJECT;
+        if !(is_upload || is_download) || !call.is_success() {
             return;
         }
-        let Some(etag) = call.exchange.response().and_then(|response| response.headers.get(HeaderName::Etag)).and_then(plain_md5) else {
-            return;
-        };
-        let sent = match request.headers.get(HeaderName::ContentMd5) {
-            Some(md5) => STANDARD.decode(md5.trim_ascii()).ok().filter(|md5| md5.len() == 16),
-            None => self.body_md5(call, context.client),
-        };
-        if sent.is_none_or(|sent| sent == etag) {
-            return;
-        }
+        let Some(md5) = (if is_upload { uploaded_md5(call) } else { downloaded_md5(call, context) }) else { return };
+        let etag = call.exchange.response().and_then(|response| response.headers.get(HeaderName::Etag)).and_then(md5_of_etag);
+        let Some(etag) = etag.filter(|etag| *etag != md5) else { return };
         let Some((row, is_first)) = self.clients.add(context.client, Sight::of_both(call.exchange)) else {
             return;
         };
+        let framed = call.exchange.request.body.check.as_ref().and_then(|check| check.framed_md5);
+        row.value.framed += u64::from(framed == Some(etag));
+        row.value.downloads += u64::from(is_download);
         row.value.encrypted += u64::from(context.response_encrypted);
         if is_first && let Some(finding) = self.render(context.client, &context.view) {
             findings.raise(finding);
@@ -84,55 +76,55 @@ impl Watch for State {
 }
 
 impl State {
-    /// The MD5 of a body that was kept whole and is the object itself.
-    fn body_md5(&mut self, call: &Call<'_>, client: ClientId) -> Option<Vec<u8>> {
-        let body = &call.exchange.request.body;
-        if let Some(md5) = body.md5.as_deref() {
-            let row = self.clients.row(client)?;
-            row.value.hashed += 1;
-            return (row.value.hashed <= HASHED_PER_CLIENT_MAX).then(|| md5.to_vec());
-        }
-        let is_whole = body.complete && body.missing.is_empty() && body.kept.len() as u64 == body.length;
-        if !is_whole || body.kept.is_empty() || body.kept.len() > HASHED_BYTES_MAX || call.payload().is_aws_chunked() {
-            return None;
-        }
-        let row = self.clients.row(client)?;
-        row.value.hashed += 1;
-        (row.value.hashed <= HASHED_PER_CLIENT_MAX).then(|| Md5::digest(&body.kept).to_vec())
-    }
-
     fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
         let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
         let hop = view.clients.client(client)?.hop;
-        let why = if row.value.encrypted == row.sights.count {
-            "The store encrypted them, so its ETag is no MD5; a client that compares will call it corruption."
-        } else {
-            "Not all of the answers name encryption by the store: what was stored may differ from what was sent."
+        let shown = &row.value;
+        let uploads = row.sights.count - shown.downloads;
+        let what = match (uploads, shown.downloads) {
+            (0, downloads) => counted(downloads, "download", "downloads"),
+            (uploads, 0) => counted(uploads, "upload", "uploads"),
+            (uploads, downloads) => {
+                format!("{} and {}", counted(uploads, "upload", "uploads"), counted(downloads, "download", "downloads"))
+            }
         };
-        let message = format!(
-            "The ETag of {} on {} differs from the MD5 of the body. {why}",
-            counted(row.sights.count, "upload", "uploads"),
-            view.hop_name(hop)
-        );
+        let why = match shown {
+            Shown { framed: 1.., .. } => {
+                "It is the MD5 of the aws-chunked framing: the store kept the framing as part of the object."
+            }
+            Shown { encrypted, .. } if *encrypted == row.sights.count => {
+                "The store encrypted them, so its ETag is not an MD5; a client that compares will call it corruption."
+            }
+            _ => "Not all of the responses name encryption by the store: what was stored may differ from what was sent.",
+        };
+        let message = format!("The ETag of {what} on {} differs from the MD5 of the body. {why}", view.hop_name(hop));
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
             .about("client", view.client_text(client))
-            .shown_by(row.sights.evidence())
-            .fixed_by(Fix::untested("tell clients not to compare the ETag with an MD5", ""));
-        Some(finding)
+            .shown_by(row.sights.evidence());
+        let fix = match shown.framed {
+            0 => "tell clients not to compare the ETag with an MD5",
+            _ => "see stored-aws-chunked: the store has to decode aws-chunked, or the client must not send it",
+        };
+        Some(finding.fixed_by(Fix::untested(fix, "")))
     }
 }
 
-/// An ETag of 32 hexadecimal digits, quoted or not; multipart ETags (`…-2`) never are an MD5.
-fn plain_md5(etag: &[u8]) -> Option<Vec<u8>> {
-    let digits = etag.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(etag);
-    if digits.len() != 32 {
-        return None;
+/// The MD5 that the client sent, or that of the object in a body that is known whole.
+fn uploaded_md5(call: &Call<'_>) -> Option<[u8; 16]> {
+    let request = &call.exchange.request;
+    if let Some(sent) = request.headers.get(HeaderName::ContentMd5) {
+        return STANDARD.decode(sent.trim_ascii()).ok()?.try_into().ok();
     }
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut out = Vec::with_capacity(16);
-    for pair in digits.chunks_exact(2) {
-        let [high, low] = pair else { return None };
-        out.push(digit(high)? << 4 | digit(low)?);
-    }
-    Some(out)
+    let body = &request.body;
+    body.check.as_ref().map(|check| check.md5).or_else(|| body.md5.as_deref().copied())
+}
+
+/// The MD5 of an object in a response that is known whole. What the store encrypted has another ETag from the upload on, and is
+/// counted there.
+fn downloaded_md5(call: &Call<'_>, context: &Context<'_>) -> Option<[u8; 16]> {
+    let response = call.exchange.response()?;
+    let is_plain = !context.response_encrypted && !call.query.has("partNumber");
+    // A coding that was put on by a proxy changes the content and not the object.
+    let is_coded = response.headers.has(HeaderName::ContentEncoding) && !names_aws_chunked(&response.headers);
+    response.body.check.as_ref().filter(|_| is_plain && !is_coded).map(|check| check.md5)
 }

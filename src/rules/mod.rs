@@ -74,6 +74,11 @@ rules! {
     retry_storm
     error_response
     etag_not_md5
+    stored_aws_chunked
+    checksum_mismatch
+    clock_skew
+    expect_without_continue
+    body_after_head
     request_smuggling_suspect
     capture_incomplete
     tls_not_decrypted

@@ -72,6 +72,18 @@ impl Sights {
         self.count += 1;
     }
 
+    /// Whether an exchange is among those that are kept.
+    pub(super) fn holds(&self, sight: Sight) -> bool {
+        self.first.iter().chain([&self.last]).flatten().any(|have| have.exchange == sight.exchange)
+    }
+
+    /// Keeps one more exchange as evidence of those that are counted.
+    pub(super) fn add_evidence(&mut self, sight: Sight) {
+        if self.last.is_none() {
+            self.last = Some(sight);
+        }
+    }
+
     /// When the first was.
     pub(super) fn since(&self) -> Option<Timestamp> {
         self.first.iter().flatten().next().map(|sight| sight.at)

@@ -27,7 +27,8 @@ pub(super) struct State;
 
 impl Watch for State {
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        for row in view.undecoded {
+        // A body behind a response to HEAD has a rule of its own.
+        for row in view.undecoded.iter().filter(|row| row.reason != LossReason::BodyAfterHead) {
             let mut finding = finding(row, view);
             if matches!(row.reason, LossReason::BeforeFirstMessage | LossReason::AfterGap) {
                 // The connection was decoded otherwise, and why this part was not is reported of the capture.

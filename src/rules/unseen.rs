@@ -87,6 +87,8 @@ unseen! {
     AfterGap Plaintext "after-gap" "connection not decoded behind a gap" "connections not decoded behind a gap",
     /// Plaintext that is not HTTP.
     NotHttp Plaintext "not-http" "plaintext connection with bytes that are not HTTP/1" "plaintext connections with bytes that are not HTTP/1",
+    /// Content behind the response to HEAD.
+    BodyAfterHead Plaintext "body-after-head" "connection with a body behind a response to HEAD" "connections with a body behind a response to HEAD",
     /// Plaintext inside a tunnel or after an upgrade.
     Tunnel Plaintext "tunnel" "plaintext tunnel or upgraded connection that is not decoded" "plaintext tunnels or upgraded connections that are not decoded",
     /// Plaintext HTTP/2.
@@ -105,6 +107,7 @@ impl Unseen {
         match reason {
             LossReason::BeforeFirstMessage => Self::BeforeFirstMessage,
             LossReason::NotHttp => Self::NotHttp,
+            LossReason::BodyAfterHead => Self::BodyAfterHead,
             LossReason::AfterGap => Self::AfterGap,
             LossReason::Tunnel => Self::Tunnel,
             LossReason::Http2 => Self::Http2,

@@ -86,7 +86,7 @@ impl Connection {
         if std::mem::take(&mut reader.blank) > 0 {
             head.notes.add(if reader.has_message { Anomaly::BytesAfterEnd } else { Anomaly::OddStartLine });
         }
-        if self.losses.flush(flow, reader) == Some(LossReason::NotHttp) {
+        if matches!(self.losses.flush(flow, reader), Some(LossReason::NotHttp | LossReason::BodyAfterHead)) {
             head.notes.add(Anomaly::BytesAfterEnd);
         }
         reader.has_message = true;
@@ -163,6 +163,7 @@ impl Connection {
         let facts = Facts::of(&headers, version, &mut notes);
         let framing = if extent == Extent::Known { facts.of_response(method, code, &mut notes) } else { Framing::None };
         let doubtful = method.is_empty();
+        self.after_head = method == b"HEAD" && framing == Framing::None;
         self.server.is_last = framing == Framing::UntilClose || is_last(version, &headers);
         let mut response = Response::over(headers, code, reason, version);
         (response.frames, response.start, response.end) = (frames, start.at, Some(end));

@@ -12,8 +12,8 @@ use crate::decode::http1::pending::{Answer, Message, Pending};
 use crate::decode::http1::reader::{Reader, State};
 use crate::decode::http1::start::{Probe, is_start};
 use crate::model::{
-    Anomaly, Close, Ending, Endpoints, Exchange, ExchangeId, FlowId, Framing, Loss, LossReason, Outcome, Side, Stamp, Timestamp,
-    Transport,
+    Anomaly, Close, Ending, Endpoints, Exchange, ExchangeId, FlowId, Framing, HeaderName, Loss, LossReason, Outcome, Side, Stamp,
+    Timestamp, Transport,
 };
 
 /// An HTTP/1 connection as seen by a third party. It takes what each side sent, in order, and gives exchanges in the order of
@@ -51,6 +51,8 @@ pub struct Connection {
     idle_since: Option<Timestamp>,
     /// Whether this client sent a request before the response to the one before.
     pub(super) pipelines: bool,
+    /// Whether the last response answered HEAD, so that content behind it belongs to it.
+    pub(super) after_head: bool,
     /// Whether an upgrade or CONNECT was agreed to.
     pub(super) tunnel: bool,
 }
@@ -76,6 +78,7 @@ impl Connection {
             end: None,
             idle_since: None,
             pipelines: false,
+            after_head: false,
             tunnel: false,
         }
     }
@@ -267,6 +270,7 @@ impl Connection {
             self.end_undeclared(from, progress);
             return 0;
         }
+        self.note_body_start(from, stamp);
         let bounds = Bounds { head_bytes_max: self.config.head_bytes_max as usize, fields_max: self.config.fields_max as usize };
         let (reader, message) = self.reading(from);
         let Some(mut message) = message else {
@@ -295,6 +299,17 @@ impl Connection {
                 }
                 used
             }
+        }
+    }
+
+    /// The body of a request begins: when that was matters where the client waited for `100 Continue`.
+    pub(super) fn note_body_start(&mut self, from: Side, stamp: Stamp) {
+        if from == Side::Client
+            && self.client.body_fresh
+            && let (_, Some(pending), _) = self.split(from)
+            && pending.request().headers.has(HeaderName::Expect)
+        {
+            pending.exchange.request.body_start = Some(stamp.at);
         }
     }
 
@@ -381,6 +396,8 @@ impl Connection {
 
     /// Counts octets of a side that belong to no exchange.
     pub(super) fn pass(&mut self, from: Side, stamp: Stamp, bytes: u64, reason: LossReason) {
+        let is_after_head = from == Side::Server && self.after_head && reason == LossReason::NotHttp;
+        let reason = if is_after_head { LossReason::BodyAfterHead } else { reason };
         let reader = match from {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,

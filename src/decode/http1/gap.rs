@@ -82,6 +82,7 @@ impl Connection {
             State::Sink(reason) => return self.pass(from, stamp, length, reason),
             State::Start | State::Head | State::Seek { .. } => return,
         };
+        self.note_body_start(from, stamp);
         let (reader, message) = self.reading(from);
         if let Some(mut message) = message {
             message.frames.push(stamp.frame);

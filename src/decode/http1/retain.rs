@@ -1,6 +1,6 @@
 //! What is kept of a body: the choice of whoever uses a connection, made from the head.
 
-use crate::model::{Framing, HeaderName, Headers, Request, Response, Version};
+use crate::model::{Framing, HeaderName, Headers, Request, Response, Version, is_text_type};
 
 /// What is kept of a body. Its bytes are counted in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,22 +83,9 @@ pub(super) fn readable_bytes(head: &MessageHead<'_>) -> u32 {
     let content_type = head.headers().all(HeaderName::ContentType).last().unwrap_or_default();
     match () {
         () if is_request && is_post && is_multipart_form(content_type) => FORM_BYTES_MAX,
-        () if is_text(content_type) => READABLE_BYTES_MAX,
+        () if is_text_type(content_type) => READABLE_BYTES_MAX,
         () => 0,
     }
-}
-
-/// Whether a body of this type is text that somebody may have to read.
-fn is_text(content_type: &[u8]) -> bool {
-    const WORDS: [&[u8]; 4] = [b"xml", b"json", b"text/", b"x-www-form-urlencoded"];
-    if matches!(content_type, b"application/octet-stream" | b"binary/octet-stream") {
-        return false;
-    }
-    let has = |at: usize, word: &[u8]| content_type.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word));
-    content_type.iter().enumerate().any(|(at, byte)| match byte | 0x20 {
-        b'x' | b'j' | b't' => WORDS.iter().any(|word| has(at, word)),
-        _ => false,
-    })
 }
 
 /// Whether a body of this type is a form with files, whose first part is worth keeping.

@@ -12,8 +12,9 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::model::{
-    Anomaly, Body, ChunkRun, Chunks, Close, Ending, Endpoint, Endpoints, Exchange, ExchangeId, FlowId, Frame, Frames, Framing,
-    Headers, Interim, Outcome, Request, Response, Side, Stamp, Timestamp, TlsVersion, TlsView, Transport, Version,
+    Anomaly, Body, BodyCheck, ChecksumName, ChunkRun, Chunks, Close, Ending, Endpoint, Endpoints, Exchange, ExchangeId, FlowId,
+    Frame, Frames, Framing, Headers, Interim, Mismatch, Outcome, Request, Response, Side, Stamp, Timestamp, TlsVersion, TlsView,
+    Transport, Version,
 };
 use crate::session::jsonl::read::Recorded;
 use crate::session::redact::placeholder;
@@ -124,6 +125,8 @@ struct TimePart {
     #[serde(default)]
     request_end: Option<String>,
     #[serde(default)]
+    body_start: Option<String>,
+    #[serde(default)]
     first_byte: Option<String>,
     #[serde(default)]
     end: Option<String>,
@@ -162,6 +165,7 @@ impl RequestPart<'_> {
         request.frames = build_frames(self.frames, self.files, self.frames_count);
         request.start = time.start.as_deref().map(parse_time).transpose()?.unwrap_or_default();
         request.end = time.request_end.as_deref().map(parse_time).transpose()?;
+        request.body_start = time.body_start.as_deref().map(parse_time).transpose()?;
         Ok(request)
     }
 }
@@ -203,6 +207,8 @@ struct BodyPart<'a> {
     sha256: Option<String>,
     #[serde(default)]
     md5: Option<String>,
+    #[serde(default)]
+    check: Option<CheckPart>,
     #[serde(default = "yes")]
     complete: bool,
     #[serde(default)]
@@ -219,6 +225,34 @@ struct BodyPart<'a> {
     chunks: Vec<ChunkPart<'a>>,
     #[serde(borrow, default)]
     kept: Option<Wire<'a>>,
+}
+
+#[derive(Deserialize)]
+struct CheckPart {
+    object_bytes: u64,
+    md5: String,
+    #[serde(default)]
+    framed_md5: Option<String>,
+    #[serde(default)]
+    matched: Vec<String>,
+    #[serde(default)]
+    mismatched: Vec<(String, String, String)>,
+}
+
+impl CheckPart {
+    fn build(self) -> Result<BodyCheck, String> {
+        // A name that this version does not know is left out.
+        let known = |name: &str| ChecksumName::ALL.iter().copied().find(|have| have.label() == name);
+        let mismatch =
+            |(name, announced, computed): (String, String, String)| Some(Mismatch { name: known(&name)?, announced, computed });
+        Ok(BodyCheck {
+            object_bytes: self.object_bytes,
+            md5: parse_digest(&self.md5)?,
+            framed_md5: self.framed_md5.as_deref().map(parse_digest).transpose()?,
+            matched: self.matched.iter().filter_map(|name| known(name)).collect(),
+            mismatched: self.mismatched.into_iter().filter_map(mismatch).collect(),
+        })
+    }
 }
 
 /// Chunks in a row: with the line that each began with, or without.
@@ -261,6 +295,7 @@ impl BodyPart<'_> {
             kept: self.kept.map(|kept| kept.0.into_owned()).unwrap_or_default(),
             sha256: self.sha256.as_deref().map(parse_digest).transpose()?.map(Box::new),
             md5: self.md5.as_deref().map(parse_digest).transpose()?.map(Box::new),
+            check: self.check.map(CheckPart::build).transpose()?.map(Box::new),
             missing: self.missing_ranges.into_iter().map(|(start, end)| Range { start, end }).collect(),
             trailers: (!self.trailers.is_empty()).then(|| {
                 let mut trailers = Headers::default();

@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use md5::{Digest as _, Md5};
 use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome, Response,
-    SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
+    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome,
+    Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
@@ -201,6 +200,10 @@ fn write_times(json: &mut JsonText, exchange: &Exchange) {
     optional_time(json, Some(exchange.request.start).filter(|start| !exchange.request.is_unseen() || *start != Timestamp::EPOCH));
     json.key("request_end");
     optional_time(json, exchange.request.end);
+    if exchange.request.body_start.is_some() {
+        json.key("body_start");
+        optional_time(json, exchange.request.body_start);
+    }
     json.key("first_byte");
     optional_time(json, response.map(|response| response.start));
     json.key("end");
@@ -228,7 +231,7 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     let shown = call.is_some_and(|call| {
         call.operation.is_sts() || matches!(call.operation.name(), "DeleteObjects" | "CompleteMultipartUpload")
     });
-    write_body(json, &request.body, shown, content_md5(exchange, call), redactor);
+    write_body(json, &request.body, shown, request.body.md5.as_deref().copied(), redactor);
     write_frames(json, &request.frames);
     json.close(b'}');
 }
@@ -278,6 +281,9 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
     if let Some(digest) = &md5 {
         json.key("md5");
         json.display(Hex(digest));
+    }
+    if let Some(check) = body.check.as_deref() {
+        write_check(json, check, redactor);
     }
     json.key("complete");
     json.boolean(body.complete);
@@ -333,16 +339,33 @@ fn write_chunks(json: &mut JsonText, runs: &[ChunkRun], redactor: &Redactor) {
     json.close(b']');
 }
 
-/// The MD5 of a small upload that the store encrypted: its ETag is to be compared with it, and the body is not written.
-fn content_md5(exchange: &Exchange, call: Option<&Call<'_>>) -> Option<[u8; 16]> {
-    let body = &exchange.request.body;
-    if body.md5.is_some() {
-        return body.md5.as_deref().copied();
+/// What the content was compared with.
+fn write_check(json: &mut JsonText, check: &BodyCheck, redactor: &Redactor) {
+    json.key("check");
+    json.open(b'{');
+    json.key("object_bytes");
+    json.number(check.object_bytes);
+    json.key("md5");
+    json.display(Hex(&check.md5));
+    if let Some(md5) = &check.framed_md5 {
+        json.key("framed_md5");
+        json.display(Hex(md5));
     }
-    let call = call.filter(|call| matches!(call.operation.name(), "PutObject" | "UploadPart") && call.is_success())?;
-    let is_whole = body.complete && body.missing.is_empty() && !body.kept.is_empty() && body.kept.len() as u64 == body.length;
-    let is_plain = !call.payload().is_aws_chunked() && !exchange.request.headers.has(HeaderName::ContentMd5);
-    (is_whole && is_plain && call.has_encryption_headers().1).then(|| Md5::digest(&body.kept).into())
+    json.key("matched");
+    json.open(b'[');
+    check.matched.iter().for_each(|name| json.string(name.label()));
+    json.close(b']');
+    json.key("mismatched");
+    json.open(b'[');
+    for mismatch in &check.mismatched {
+        json.open(b'[');
+        json.string(mismatch.name.label());
+        json.bytes(&redactor.scrub(mismatch.announced.as_bytes()));
+        json.string(&mismatch.computed);
+        json.close(b']');
+    }
+    json.close(b']');
+    json.close(b'}');
 }
 
 /// Frame numbers; the files they are in stand beside them only where there are several.

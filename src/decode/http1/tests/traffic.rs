@@ -303,3 +303,34 @@ fn an_idle_connection_is_small() {
     let bytes = size_of::<super::Connection>();
     assert!(bytes <= 448, "{bytes}");
 }
+
+#[test]
+fn a_body_behind_a_response_to_head_is_counted_as_such() {
+    let head = r"
+        > HEAD /b/k HTTP/1.1
+        > Host: s3
+        >
+        < HTTP/1.1 200 OK
+        < Content-Length: 5
+        <
+        ";
+    let next = r"
+        > GET /b/k HTTP/1.1
+        > Host: s3
+        >
+        < HTTP/1.1 200 OK
+        < Content-Length: 0
+        <
+        ";
+    let first = "1.1 HEAD /b/k HTTP/1.1 1h [1 @1-1] -> HTTP/1.1 200 OK 1h";
+    check(
+        &format!("{head}!\n< hello\\\n{next}"),
+        &format!(
+            "{first} [2 @2-2]\n1.2 GET /b/k HTTP/1.1 1h [4 @4-4] -> HTTP/1.1 200 OK 1h length 0 [5 @5-5] !bytes-after-end\nlost 5 body-after-head at 3"
+        ),
+    );
+    check(
+        &format!("{head}{next}"),
+        &format!("{first} [2 @2-2]\n1.2 GET /b/k HTTP/1.1 1h [3 @3-3] -> HTTP/1.1 200 OK 1h length 0 [4 @4-4]"),
+    );
+}
