@@ -441,9 +441,9 @@ impl Text {
 
 impl Content {
     /// What is left to report when the flow has ended.
-    pub(super) fn drain_end(&mut self, flow: FlowId, out: &mut dyn FnMut(Event)) -> u32 {
+    pub(super) fn drain_end(&mut self, flow: FlowId, secrets: &mut Secrets<'_>, out: &mut dyn FnMut(Event)) -> u32 {
         if let Self::Sealed(sealed) = self {
-            sealed.tls.handle_end();
+            sealed.tls.handle_end(secrets, &mut sealed.inner);
         }
         let exchanges = self.drain(out);
         let loss = match self {

@@ -442,7 +442,7 @@ impl Flow {
         self.finish_streams(last, around);
         self.close_sides(around);
         let (id, rare, out) = (self.id, &mut self.rare, &mut *around.out);
-        self.exchanges += self.content.drain_end(id, &mut |event| {
+        self.exchanges += self.content.drain_end(id, around.secrets, &mut |event| {
             note_loss(rare, &event);
             out(event);
         });

@@ -33,6 +33,8 @@ pub struct Limits {
     pub fragment_bytes_max: usize,
     /// Headers of one packet that wrap another (tunnels, tags, extension headers).
     pub nesting_max: usize,
+    /// Bytes of TLS records that wait for a secret, per connection.
+    pub tls_held_bytes_max: usize,
     /// Open every TLS record, also inside bodies of known length.
     pub verify_records: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Limits {
             datagrams_max: 256,
             fragment_bytes_max: 4 << 20,
             nesting_max: 8,
+            tls_held_bytes_max: 64 << 10,
             verify_records: false,
         }
     }

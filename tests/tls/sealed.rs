@@ -84,7 +84,8 @@ fn a_secret_that_comes_late_leaves_nothing_sealed() {
             connection.handle_data(*from, *stamp, octets, &mut secrets, &mut plain);
             assert_eq!(connection.poll_sealed(), None);
         }
-        connection.handle_end();
+        let mut secrets = Secrets { keylog: &late, sessions: &mut sessions, buffer: &mut buffer };
+        connection.handle_end(&mut secrets, &mut plain);
         if requests(&plain.client.octets) > 0 {
             assert_eq!(connection.poll_sealed(), None, "{}", flow.client);
             opened += 1;
@@ -112,7 +113,7 @@ fn what_is_missing_ends_what_can_be_told() {
                 connection.handle_data(*from, *stamp, octets, &mut secrets, &mut plain);
             }
         }
-        connection.handle_end();
+        connection.handle_end(&mut Secrets { keylog: &none, sessions, buffer }, &mut plain);
         std::iter::from_fn(|| connection.poll_sealed()).collect::<Vec<_>>()
     };
     let whole = run(usize::MAX, &mut sessions, &mut buffer);

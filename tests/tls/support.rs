@@ -315,7 +315,7 @@ pub(crate) fn open_flow(flow: &Flow, keylog: &KeyLog, sessions: &mut Sessions, p
             Happening::Close(how) => connection.handle_close(*from, *stamp, *how, &mut secrets, &mut plain),
         }
     }
-    connection.handle_end();
+    connection.handle_end(&mut secrets, &mut plain);
     Outcome {
         sealed: std::iter::from_fn(|| connection.poll_sealed()).collect(),
         client: flow.client,

@@ -29,6 +29,8 @@ pub struct Connection {
     /// Whether the ClientHello was seen.
     pub(super) has_client_hello: bool,
     opens_all: bool,
+    /// Bytes of records that may wait for a secret.
+    pub(super) held_bytes_max: u32,
 }
 
 /// The input that is being handled, and where its results go.
@@ -45,7 +47,8 @@ const RESERVED_FROM_BYTES: usize = 512;
 impl Connection {
     /// A connection of which nothing has been seen.
     pub fn new(limits: &Limits) -> Self {
-        Self { opens_all: limits.verify_records, ..Self::default() }
+        let held_bytes_max = u32::try_from(limits.tls_held_bytes_max).unwrap_or(u32::MAX);
+        Self { opens_all: limits.verify_records, held_bytes_max, ..Self::default() }
     }
 
     /// Takes the next stream octets of a side.
@@ -139,7 +142,10 @@ impl Connection {
         self.ending.handle_close(from, how, stamp);
         let mut turn = Turn { from, stamp, secrets, sink };
         self.retry(&mut turn);
-        if how == Close::Finished && self.held.add_close(from, stamp) {
+        if how != Close::Finished {
+            // Nothing more comes of the flow, or is looked at.
+            self.give_up(turn.secrets, turn.sink);
+        } else if self.held.add_close(from, stamp) {
             return;
         }
         self.close(how, &mut turn);
@@ -227,7 +233,7 @@ impl Connection {
 
     /// Takes octets up to the end of a header or a body; gives what is left.
     pub(super) fn step<'d>(&mut self, data: &'d [u8], turn: &mut Turn<'_, '_>) -> &'d [u8] {
-        let opens_all = self.opens_all;
+        let (opens_all, is_waiting) = (self.opens_all, !self.held.is_empty());
         let direction = self.direction_mut(turn.from);
         if direction.shut.is_some() {
             self.sealed_bytes = self.sealed_bytes.saturating_add(data.len() as u64);
@@ -253,7 +259,7 @@ impl Connection {
             return match direction.take_header(data) {
                 Ok((None, rest)) => rest,
                 Ok((Some(header), rest)) => {
-                    let skippable = if opens_all { 0 } else { turn.sink.skippable(turn.from) };
+                    let skippable = if opens_all || is_waiting { 0 } else { turn.sink.skippable(turn.from) };
                     let purpose = direction.purpose(header, skippable);
                     direction.current = Some(Current { header, taken: 0, purpose });
                     self.finish_record(turn);

@@ -12,15 +12,33 @@ use crate::model::{Close, Shut, Side, TlsVersion};
 impl Connection {
     /// Handles a record that is whole.
     pub(super) fn record(&mut self, header: Header, body: &mut [u8], turn: &mut Turn<'_, '_>) {
+        if self.held.is_empty() && matches!(self.direction(turn.from).cover, Cover::Waiting) {
+            // They may have come since this side was seen to need them.
+            self.look_for_keys(turn.from, turn.secrets);
+        }
+        if self.has_to_wait(header, turn.from) && self.hold(header, body, turn) {
+            return;
+        }
         match &self.direction(turn.from).cover {
             Cover::Clear => self.clear_record(header, body, turn),
-            Cover::Waiting if header.kind == CHANGE_CIPHER_SPEC && self.is_tls13() => {}
             Cover::Waiting if header.kind == ALERT && self.is_tls13() => self.alert(body, turn),
-            Cover::Waiting => self.hold(header, body, turn),
+            Cover::Waiting => {}
             Cover::Sealed(_) => self.sealed_record(header, body, turn),
         }
         if self.direction(turn.from).shut.is_some() {
             self.see(header, turn.from, turn.stamp);
+        }
+    }
+
+    /// Whether a record cannot be opened yet, or is content that comes after what cannot: secrets come in any order, and a
+    /// response must not be read before its request.
+    fn has_to_wait(&self, header: Header, from: Side) -> bool {
+        match &self.direction(from).cover {
+            Cover::Clear => false,
+            Cover::Waiting => !(self.is_tls13() && matches!(header.kind, CHANGE_CIPHER_SPEC | ALERT)),
+            Cover::Sealed(openers) => {
+                !self.held.is_empty() && matches!(openers.first().and_then(Opener::epoch), None | Some(Epoch::Application))
+            }
         }
     }
 
@@ -54,6 +72,9 @@ impl Connection {
 
     /// Counts a record of which octets are missing, or that does not open.
     pub(super) fn lost_record(&mut self, header: Header, turn: &mut Turn<'_, '_>) {
+        if self.held.add_lost(turn.from, turn.stamp, header) {
+            return;
+        }
         let direction = self.direction_mut(turn.from);
         let Some(opener) = direction.proven() else {
             direction.has_lost_messages = true;
@@ -80,7 +101,7 @@ impl Connection {
                 // The ClientHello may still come: the two directions are not in step.
                 self.show_server_hello(body);
                 self.direction_mut(turn.from).cover = Cover::Waiting;
-                self.hold(header, body, turn);
+                let _ = self.hold(header, body, turn);
             }
             (HANDSHAKE, _) => self.handshake(body, turn),
             (ALERT, _) => self.alert(body, turn),
@@ -90,7 +111,7 @@ impl Connection {
             (CHANGE_CIPHER_SPEC | APPLICATION_DATA, Some(None)) => {
                 // So may the ServerHello.
                 self.direction_mut(turn.from).cover = Cover::Waiting;
-                self.hold(header, body, turn);
+                let _ = self.hold(header, body, turn);
             }
             (CHANGE_CIPHER_SPEC | APPLICATION_DATA, _) => {
                 self.direction_mut(turn.from).shut(Shut::HandshakeNotCaptured);

@@ -14,6 +14,7 @@ use crate::decode::tls::held::HeldRecords;
 use crate::decode::tls::hello::Early;
 use crate::decode::tls::record::{APPLICATION_DATA, Header};
 use crate::decode::tls::suite::{Bulk, Suite};
+use crate::decode::tls::{Secrets, Sink};
 use crate::model::{SealedMessage, Shut, Side, Stamp, TlsVersion, TlsView};
 
 /// A request and its answer, from outside.
@@ -76,10 +77,9 @@ impl Connection {
         self.outside.seals.as_mut()?.ready.pop_front()
     }
 
-    /// Takes note that nothing more comes: what waits for a secret stays shut.
-    pub fn handle_end(&mut self) {
-        let records = self.held.take_records();
-        self.see_held(&records);
+    /// Takes note that nothing more comes: what waits for a secret stays encrypted.
+    pub fn handle_end(&mut self, secrets: &mut Secrets<'_>, sink: &mut dyn Sink) {
+        self.give_up(secrets, sink);
         if let Some(seals) = self.outside.seals.as_mut().filter(|_| !self.outside.is_over) {
             seals.finish_exchange();
         }

@@ -231,7 +231,7 @@ fn open<'e>(
     opened.account =
         format!("{:?} {:?} {} {}", connection.view(), connection.shut(), connection.sealed_bytes(), connection.has_early_data());
     // What is seen from outside is within what came, is numbered upwards, and stays unseen where anything was opened.
-    connection.handle_end();
+    connection.handle_end(&mut secrets, &mut opened);
     let sealed: Vec<_> = std::iter::from_fn(|| connection.poll_sealed()).collect();
     let octets: u64 = sealed.iter().map(|pair| pair.request.octets.end() + pair.response.octets.end()).sum();
     // A record that lacks octets in the capture tells its length all the same.
