@@ -30,7 +30,8 @@ fn has_mark(text: &[u8]) -> bool {
 
 /// Finds the secrets in a URL, or in a part of one.
 pub fn in_url(url: &[u8], found: &mut Vec<Secret>) {
-    if memchr::memchr3(b'?', b'@', b'%', url).is_none() && url.len() < shapes::URL_BYTES_MIN {
+    let has_mark = || memchr::memchr3(b'?', b'@', b'%', url).is_some() || memchr::memchr(b'#', url).is_some();
+    if url.len() < shapes::URL_BYTES_MIN && !has_mark() {
         return;
     }
     let is_plain = !has_telling_escape(url);
