@@ -45,6 +45,17 @@ impl Flows {
         }
     }
 
+    /// Adds what a recorded run saw of a client.
+    pub(super) fn add_regular(&mut self, regular: Regular) {
+        match self.regular.iter_mut().find(|one| one.client == regular.client) {
+            Some(one) => one.merge(regular),
+            None => {
+                self.regular.push(regular);
+                self.regular.truncate(Regular::CLIENTS_MAX);
+            }
+        }
+    }
+
     pub(super) const fn handle_open(&mut self) {
         self.completeness.flows += 1;
     }

@@ -5,6 +5,7 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod recorded;
 mod stage;
 mod summary;
 mod tables;
@@ -25,6 +26,7 @@ mod transcript;
 #[cfg(test)]
 mod verdict_stories;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 pub use crate::hops::DeclaredHop;
@@ -36,7 +38,9 @@ pub use summary::{
 };
 
 use crate::hops::Correlator;
-use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, Loss, SealedExchange, SealedPartner, Timestamp};
+use crate::model::{
+    Endpoint, Event, Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Loss, SealedExchange, SealedPartner, Timestamp,
+};
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
@@ -72,6 +76,12 @@ pub trait Sink {
 
     /// An exchange that stayed shut, once it is known what can have led to it.
     fn sealed(&mut self, _record: &JudgedSealed<'_>) {}
+
+    /// An exchange came that is given to [`Sink::exchange`] later, when its partners on other hops are known.
+    fn deferred(&mut self, _id: ExchangeId) {}
+
+    /// A connection began.
+    fn flow_opened(&mut self, _opened: &FlowOpened) {}
 
     /// A connection ended; `hop` is the name of its hop, where it belongs to one.
     fn flow_closed(&mut self, _closed: &FlowClosed, _hop: Option<&str>) {}
@@ -113,12 +123,20 @@ pub struct Analysis {
     verifier: Verifier,
     correlator: Correlator,
     stage: Stage,
+    /// Connections of a recorded run that have begun and not ended.
+    recorded_open: HashSet<FlowId>,
 }
 
 impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
-        Self { hold: Hold::new(), verifier: Verifier::default(), correlator: Correlator::default(), stage: Stage::new(options) }
+        Self {
+            hold: Hold::new(),
+            verifier: Verifier::default(),
+            correlator: Correlator::default(),
+            stage: Stage::new(options),
+            recorded_open: HashSet::new(),
+        }
     }
 
     /// A host name that the capture holds.
@@ -134,11 +152,6 @@ impl Analysis {
     /// An exchange of a recorded run that stayed shut, with what the run said of it.
     pub fn handle_recorded_sealed(&mut self, exchange: Box<SealedExchange>, partner: Option<SealedPartner>, sink: &mut dyn Sink) {
         self.stage.handle_recorded_sealed(exchange, partner, sink);
-    }
-
-    /// The run was recorded: its events come as a session tells them.
-    pub const fn handle_recording(&mut self) {
-        self.correlator.handle_recording();
     }
 
     /// An event, in capture order.

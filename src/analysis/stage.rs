@@ -12,7 +12,7 @@ use crate::hops::{
     request_changes, request_line_changes,
 };
 use crate::model::{Endpoint, Event, Exchange, ExchangeId, FlowClosed, HeaderName, SealedExchange, SealedPartner, Timestamp};
-use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Selection, View};
+use crate::rules::{Context, Disclosure, Extent, Interrupted, Joined, Judge, Regular, Selection, View};
 use crate::s3::client_log::ClientLog;
 use crate::s3::{Call, Domains, NO_ENCRYPTION, Operation, is_plaintext_to_tls};
 use crate::session::secrets::{Exposed, in_exchange};
@@ -62,6 +62,11 @@ impl Stage {
         self.flows.handle_counts(counts);
     }
 
+    /// What a recorded run saw of the requests of one client inside TLS that was not decrypted.
+    pub(super) fn handle_undecrypted_client(&mut self, regular: Regular) {
+        self.flows.add_regular(regular);
+    }
+
     /// Hears an event long before its turn.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
@@ -75,7 +80,10 @@ impl Stage {
     /// An event that can have no partner, except one that stays shut: `may_go_on`.
     pub(super) fn process(&mut self, event: &Event, at: Timestamp, may_go_on: bool, sink: &mut dyn Sink) {
         match event {
-            Event::FlowOpened(_) => self.flows.handle_open(),
+            Event::FlowOpened(opened) => {
+                self.flows.handle_open();
+                sink.flow_opened(opened);
+            }
             Event::Exchange(exchange) => {
                 let (hop, call, secrets) = self.judge(exchange, at);
                 let (call, name) = (call.as_ref(), self.topology.name(hop));
@@ -98,6 +106,7 @@ impl Stage {
 
     /// An exchange that can have a partner: it is judged now, and told with its chain.
     pub(super) fn judge_exchange(&mut self, exchange: &Exchange, at: Timestamp, sink: &mut dyn Sink) {
+        sink.deferred(exchange.id);
         self.judge(exchange, at);
         self.tell_raised(sink);
     }
@@ -178,6 +187,7 @@ impl Stage {
             completeness: flows.completeness,
             losses: flows.losses,
             tls_flows: flows.tls,
+            undecrypted_clients: flows.regular,
         }
     }
 

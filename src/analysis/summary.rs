@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::hops::{Hop, HopId};
 use crate::model::{Frame, LossReason, Timestamp, TlsVersion};
-use crate::rules::{Completeness, Finding, Verdict};
+use crate::rules::{Completeness, Finding, Regular, Verdict};
 
 /// Everything a report says beside the exchanges themselves. Field names as in the report format.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Summary {
     pub losses: Vec<LossRow>,
     /// The outside of TLS flows that stayed shut.
     pub tls_flows: Vec<TlsRow>,
+    /// The requests inside TLS that was not decrypted, by client address: whether they look like health checks.
+    pub undecrypted_clients: Vec<Regular>,
 }
 
 /// Totals so far, as the reader and decoder of packets count them. They only grow.

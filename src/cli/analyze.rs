@@ -102,7 +102,7 @@ pub(super) fn run(arguments: Arguments) -> Ended {
     let summary = judging.judge(output, |analysis, recorder| {
         let mut sink = Progress::new(recorder, judging.quiet);
         match inputs {
-            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink),
+            Inputs::Sessions(sessions) => analyze_sessions(sessions, analysis, &mut sink, &mut |_| Ok(true)),
             Inputs::Packets(files) => analyze_packets(files, secrets, judging.resources(), analysis, &mut sink),
         }
     })?;

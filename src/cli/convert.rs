@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     arguments.check(format)?;
     let input = Input::open(&arguments.input)?;
     match (input.is_session(), format) {
-        (true, FormatName::Jsonl) => sessions::filter(arguments, input),
+        (true, FormatName::Jsonl) => sessions::rewrite(arguments, input),
         (true, FormatName::Pcap) => sessions::synthesize(arguments, input, Format::Pcap),
         (true, FormatName::Pcapng) => sessions::synthesize(arguments, input, Format::Pcapng),
         (false, FormatName::Jsonl) => sessions::record(arguments, input),

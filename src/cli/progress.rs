@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::analysis::{Judged, JudgedSealed, Sink};
-use crate::model::{FlowClosed, Loss};
+use crate::model::{ExchangeId, FlowClosed, FlowOpened, Loss};
 use crate::report::Recorder;
 
 /// A sink that tells how far the run is, and hands everything on.
@@ -39,6 +39,14 @@ impl<W: io::Write> Sink for Progress<'_, W> {
         if self.recorder.exchanges().is_multiple_of(EVERY) {
             self.show();
         }
+    }
+
+    fn deferred(&mut self, id: ExchangeId) {
+        self.recorder.deferred(id);
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        self.recorder.flow_opened(opened);
     }
 
     fn sealed(&mut self, record: &JudgedSealed<'_>) {

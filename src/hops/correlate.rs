@@ -66,7 +66,6 @@ pub struct Correlator {
     ready: Vec<Chain>,
     now: Timestamp,
     is_over: bool,
-    is_recorded: bool,
 }
 
 /// Which exchanges wait with a key.
@@ -118,17 +117,12 @@ impl Correlator {
 
     /// Whether what is asked between these ends can have led to something that stays shut.
     pub fn may_go_on(&self, ends: Endpoints) -> bool {
-        self.is_recorded || self.partners.asks_elsewhere(ends)
+        self.partners.asks_elsewhere(ends)
     }
 
     /// Whether what passes between these ends, and stays shut, can have been led to.
     pub fn may_come_from(&self, ends: Endpoints) -> bool {
         self.partners.is_asked_elsewhere(ends)
-    }
-
-    /// Takes note that the run was recorded: of its connections it tells too late who asks elsewhere.
-    pub const fn handle_recording(&mut self) {
-        self.is_recorded = true;
     }
 
     /// Takes an exchange that can have a partner.

@@ -87,6 +87,21 @@ impl Exchange {
         }
     }
 
+    /// The bodies of both messages, as far as they were seen.
+    pub fn bodies(&self) -> impl Iterator<Item = &Body> {
+        let response = self.response().map(|response| &response.body);
+        [Some(&self.request.body), response].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        let response = match &mut self.outcome {
+            Outcome::Answered(response) => Some(&mut response.body),
+            Outcome::ClosedEarly { .. } | Outcome::Reset { .. } | Outcome::Unanswered => None,
+        };
+        [Some(&mut self.request.body), response].into_iter().flatten()
+    }
+
     /// The response, where one was seen, to add to it.
     pub const fn response_mut(&mut self) -> Option<&mut Response> {
         match &mut self.outcome {

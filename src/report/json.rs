@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::analysis::{HeaderChanges, JoinRow, Latency, LossRow, TlsRow};
 use crate::hops::Hop;
 use crate::report::Report;
-use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Step, Verdict};
+use crate::rules::{Completeness, Confidence, Evidence, Finding, Fix, Regular, Step, Verdict};
 use crate::session::source::Source;
 
 /// Writes the report as one object.
@@ -73,6 +73,7 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
         joins: summary.joins.iter().map(|row| join(report, row)).collect(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
+        undecrypted_clients: summary.undecrypted_clients.iter().map(undecrypted_client).collect(),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
     }
@@ -144,9 +145,29 @@ struct SummaryView<F> {
     joins: Vec<JoinView>,
     losses: Vec<LossView>,
     tls_flows: Vec<TlsView>,
+    undecrypted_clients: Vec<UndecryptedClientView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<Vec<F>>,
     verdict: VerdictView,
+}
+
+#[derive(Serialize)]
+struct UndecryptedClientView {
+    client: String,
+    requests: u64,
+    irregular: u64,
+    request_bytes: u64,
+    last: String,
+}
+
+fn undecrypted_client(one: &Regular) -> UndecryptedClientView {
+    UndecryptedClientView {
+        client: one.client.to_string(),
+        requests: one.requests,
+        irregular: one.irregular,
+        request_bytes: one.request_bytes,
+        last: one.last.to_string(),
+    }
 }
 
 #[derive(Serialize)]

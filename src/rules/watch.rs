@@ -185,6 +185,13 @@ impl Regular {
         self.last = self.last.max(at);
     }
 
+    /// Adds what another run saw of the same address.
+    pub fn merge(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.irregular += other.irregular + u64::from(self.request_bytes != other.request_bytes);
+        self.last = self.last.max(other.last);
+    }
+
     /// Whether all of them look like health checks: two at least, small, of one size, and seconds apart.
     pub const fn is_regular(&self) -> bool {
         self.requests >= 2 && self.irregular == 0 && self.request_bytes <= Self::BYTES_MAX

@@ -3,7 +3,9 @@
 pub mod annotate;
 mod json_text;
 pub mod jsonl;
+pub mod merged;
 pub mod pcapng;
+pub mod record;
 pub mod redact;
 pub mod secrets;
 pub mod source;
@@ -12,6 +14,8 @@ pub mod tcp;
 pub(crate) mod testing;
 pub mod wire;
 
+pub use merged::Merged;
+pub use record::Recorder;
 pub use redact::{Redactor, Shown};
 pub use secrets::Kind;
 pub use source::Source;

@@ -6,7 +6,7 @@ use crate::analysis::{Judged, JudgedSealed, Sink};
 use crate::capture::LiveState;
 use crate::cli::analyze::Out;
 use crate::cli::capture::status::Status;
-use crate::model::{FlowClosed, Loss};
+use crate::model::{ExchangeId, FlowClosed, FlowOpened, Loss};
 use crate::report::Recorder;
 use crate::rules::Finding;
 
@@ -23,6 +23,14 @@ impl Sink for Watch<'_> {
     fn exchange(&mut self, record: &Judged<'_>) {
         self.recorder.exchange(record);
         self.status.count(record.hop);
+    }
+
+    fn deferred(&mut self, id: ExchangeId) {
+        self.recorder.deferred(id);
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        self.recorder.flow_opened(opened);
     }
 
     fn sealed(&mut self, record: &JudgedSealed<'_>) {

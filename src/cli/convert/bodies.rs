@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::blobs::{Store, Wanted, folder_of, name_of};
 use crate::cli::failure::Failure;
-use crate::model::{Body, Exchange, Untrusted};
+use crate::model::Untrusted;
 
 /// The folder of blobs beside an output. What is not published is removed.
 pub(super) struct Bodies {
@@ -83,12 +83,6 @@ impl Drop for Bodies {
             let _ = fs::remove_dir_all(self.store.folder());
         }
     }
-}
-
-/// The bodies of an exchange that are stored.
-pub(super) fn stored(exchange: &Exchange) -> impl Iterator<Item = &Body> {
-    let response = exchange.response().map(|response| &response.body);
-    [Some(&exchange.request.body), response].into_iter().flatten().filter(|body| body.stored)
 }
 
 fn unwritable(error: io::Error, folder: &Path) -> Failure {

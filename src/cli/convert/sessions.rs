@@ -1,25 +1,25 @@
 //! Conversions from and to recorded sessions.
 
 use std::collections::HashSet;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::analysis::{Analysis, Judged, Options, Sink};
-use crate::blobs::Wanted;
+use crate::analysis::{Analysis, Judged, JudgedSealed, Options, Sink};
+use crate::blobs::{Blobs, Wanted};
 use crate::capture;
 use crate::cli::Outcome;
 use crate::cli::convert::Arguments;
-use crate::cli::convert::bodies::{Bodies, stored};
+use crate::cli::convert::bodies::Bodies;
 use crate::cli::convert::files::{Input, Target};
 use crate::cli::failure::{Exit, Failure, say};
-use crate::cli::inputs::{self, Inputs};
+use crate::cli::inputs::{self, Inputs, analyze_sessions};
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::convert::{Choice, Format, Synthesis};
-use crate::model::{Loss, Untrusted};
+use crate::model::{ExchangeId, FlowClosed, FlowId, FlowOpened, Loss, Untrusted};
 use crate::report::Recorder;
-use crate::s3::{Call, Domains};
-use crate::session::jsonl::{Reader, Record, Recorded, Writer};
+use crate::session::jsonl::{Record, Recorded};
 use crate::session::redact::Redactor;
 
 type Out = Box<dyn Write + Send>;
@@ -50,19 +50,56 @@ pub(super) fn record(arguments: &Arguments, mut input: Input) -> Outcome {
     conclude(arguments, target, kept, "exchanges")
 }
 
-/// A session to a session with fewer exchanges.
-pub(super) fn filter(arguments: &Arguments, mut input: Input) -> Outcome {
+/// A session to a session, of all exchanges or of chosen ones.
+pub(super) fn rewrite(arguments: &Arguments, mut input: Input) -> Outcome {
+    let choice = arguments.choice();
     let mut target = arguments.target()?;
-    let redactor = arguments.redactor()?;
-    let domains = Domains::new(Vec::new());
-    let mut writer = Writer::new(target.take_stream());
-    let kept = each_chosen(&mut input, &arguments.choice(), |recorded| {
-        let call = Call::read(&recorded.exchange, &domains);
-        let Recorded { exchange, hop, trace } = recorded;
-        writer.write_exchange(exchange, call.as_ref(), hop, *trace, &redactor).map_err(|error| arguments.unwritable(error))
+    let bodies = arguments.bodies(&choice)?;
+    let there = Blobs::beside(Path::new(input.name()));
+    let mut recorder = Recorder::writing(arguments.redactor()?, target.take_stream());
+    let stream = input.stream().map_err(|error| unreadable(&input, error))?;
+    let sessions = inputs::sessions([(input.name().to_owned(), stream)]);
+    let mut kept = 0;
+    let ran = analyze_sessions(sessions, Analysis::new(Options::default()), &mut recorder, &mut |record| {
+        let is_kept = keeps(&choice, record);
+        if let (true, Record::Exchange(recorded)) = (is_kept, record) {
+            kept += 1;
+            for body in recorded.exchange.bodies_mut() {
+                match &bodies {
+                    Some(bodies) => there.share(body, bodies.store().folder()).map_err(|error| missing(&there, error))?,
+                    None => body.stored = false,
+                }
+            }
+        }
+        Ok(is_kept)
     })?;
-    writer.finish().map_err(|error| arguments.unwritable(error))?;
+    recorder.finish(&ran.sources, &ran.summary).map_err(|error| arguments.unwritable(error))?;
+    if let Some(bodies) = bodies {
+        bodies.publish(None)?;
+    }
     conclude(arguments, target, kept, "exchanges")
+}
+
+/// Whether a record belongs to what was chosen. A connection belongs to its exchanges, since its line says what they lack; and a loss
+/// that belongs to no connection concerns all.
+fn keeps(choice: &Choice, record: &Record) -> bool {
+    match record {
+        Record::Exchange(recorded) => choice.keeps(recorded.exchange.id),
+        Record::Sealed(recorded) => choice.keeps(recorded.exchange.id),
+        Record::Opened(opened) => keeps_flow(choice, opened.flow),
+        Record::Flow(recorded) => keeps_flow(choice, recorded.closed.flow),
+        Record::Loss(loss) => loss.flow.is_none_or(|flow| keeps_flow(choice, flow)),
+        Record::Source(_) | Record::Summary(_) => true,
+    }
+}
+
+fn keeps_flow(choice: &Choice, flow: FlowId) -> bool {
+    choice.is_all() || choice.flows.contains(&flow) || choice.exchanges.iter().any(|chosen| chosen.flow == flow)
+}
+
+fn missing(blobs: &Blobs, error: std::io::Error) -> Failure {
+    let what = format!("a body that the session names is not in {}", Untrusted::text(&blobs.folder().to_string_lossy()));
+    Failure::unreadable(error, what, "keep the folder beside the session, or leave out --bodies")
 }
 
 /// A session to packets.
@@ -104,25 +141,20 @@ fn each_chosen(
     mut take: impl FnMut(&Recorded) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let stream = input.stream().map_err(|error| unreadable(input, error))?;
-    let mut reader: Reader<BufReader<Box<dyn Read + Send>>> = Reader::new(BufReader::with_capacity(1 << 20, stream));
+    let mut sessions = inputs::sessions([(input.name().to_owned(), stream)]);
     let mut kept = 0;
-    loop {
-        let record = reader.read().map_err(|error| {
-            let what = format!("cannot read {}", Untrusted::text(input.name()));
-            Failure::unreadable(error, what, "a session is written by hopwire with --format jsonl")
-        })?;
-        match record {
-            Some(Record::Exchange(recorded)) if choice.keeps(recorded.exchange.id) => {
-                kept += 1;
-                take(&recorded)?;
-            }
-            Some(_) => {}
-            None => return Ok(kept),
+    while let Some(record) = sessions.read().map_err(inputs::unreadable_session)? {
+        if let Record::Exchange(recorded) = record
+            && choice.keeps(recorded.exchange.id)
+        {
+            kept += 1;
+            take(&recorded)?;
         }
     }
+    Ok(kept)
 }
 
-/// Hears the chosen exchanges only.
+/// Records what was chosen only.
 struct Chosen<'a> {
     recorder: Recorder<Out>,
     choice: &'a Choice,
@@ -137,13 +169,37 @@ impl Sink for Chosen<'_> {
             self.kept += 1;
             self.recorder.exchange(record);
             if !self.choice.is_all() {
-                self.blobs.extend(stored(record.exchange).filter_map(|body| body.sha256.as_deref()));
+                self.blobs.extend(record.exchange.bodies().filter(|body| body.stored).filter_map(|body| body.sha256.as_deref()));
             }
         }
     }
 
+    fn deferred(&mut self, id: ExchangeId) {
+        if self.choice.keeps(id) {
+            self.recorder.deferred(id);
+        }
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        if keeps_flow(self.choice, opened.flow) {
+            self.recorder.flow_opened(opened);
+        }
+    }
+
+    fn sealed(&mut self, record: &JudgedSealed<'_>) {
+        if self.choice.keeps(record.exchange.id) {
+            self.recorder.sealed(record);
+        }
+    }
+
+    fn flow_closed(&mut self, closed: &FlowClosed, hop: Option<&str>) {
+        if keeps_flow(self.choice, closed.flow) {
+            self.recorder.flow_closed(closed, hop);
+        }
+    }
+
     fn loss(&mut self, loss: &Loss) {
-        if self.choice.is_all() {
+        if loss.flow.is_none_or(|flow| keeps_flow(self.choice, flow)) {
             self.recorder.loss(loss);
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::analysis::{Judged, JudgedSealed, Sink};
 use crate::cli::analyze::Out;
 use crate::cli::failure::say;
-use crate::model::{FlowClosed, Loss, Untrusted};
+use crate::model::{ExchangeId, FlowClosed, FlowOpened, Loss, Untrusted};
 use crate::proxy::Notice;
 use crate::report::Recorder;
 use crate::rules::Finding;
@@ -82,6 +82,14 @@ pub(super) struct Watch<'r> {
 impl Sink for Watch<'_> {
     fn exchange(&mut self, record: &Judged<'_>) {
         self.recorder.exchange(record);
+    }
+
+    fn deferred(&mut self, id: ExchangeId) {
+        self.recorder.deferred(id);
+    }
+
+    fn flow_opened(&mut self, opened: &FlowOpened) {
+        self.recorder.flow_opened(opened);
     }
 
     fn sealed(&mut self, record: &JudgedSealed<'_>) {

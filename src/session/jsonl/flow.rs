@@ -5,14 +5,25 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::model::{
-    Anomaly, Close, Endpoints, FlowClosed, FlowId, Frame, Handshake, LossReason, Protocol, Shut, Side, Stamp, StreamCount,
-    TlsFailure, TlsFailureKind, Transport, Undecoded,
+    Anomaly, Close, Endpoints, FlowClosed, FlowId, FlowOpened, Frame, Handshake, LossReason, Protocol, Shut, Side, Stamp,
+    StreamCount, TlsFailure, TlsFailureKind, Transport, Undecoded,
 };
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
 use crate::session::jsonl::read::RecordedFlow;
 use crate::session::jsonl::write::{optional_number, write_tls};
 use crate::session::redact::Redactor;
+
+/// Writes the members of an opened line after its type.
+pub(super) fn write_opened(json: &mut JsonText, opened: &FlowOpened) {
+    json.key("flow");
+    json.number(opened.flow.0);
+    json.key("client");
+    json.display(opened.endpoints.client);
+    json.key("server");
+    json.display(opened.endpoints.server);
+    write_stamp(json, "first", Some((opened.first.at, opened.first.frame)));
+}
 
 /// Writes the members of a flow line after its type.
 pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) {
@@ -173,6 +184,23 @@ fn write_count(json: &mut JsonText, name: &'static str, count: &StreamCount) {
         json.number(value);
     }
     json.close(b'}');
+}
+
+/// An opened line.
+#[derive(Deserialize)]
+pub(super) struct OpenedLine {
+    flow: u64,
+    client: String,
+    server: String,
+    first: StampPart,
+}
+
+impl OpenedLine {
+    /// The connection that the line tells of.
+    pub(super) fn build(self) -> Result<FlowOpened, String> {
+        let endpoints = Endpoints { client: parse_endpoint(&self.client)?, server: parse_endpoint(&self.server)? };
+        Ok(FlowOpened { flow: FlowId(self.flow), endpoints, first: self.first.build()? })
+    }
 }
 
 /// A flow line.

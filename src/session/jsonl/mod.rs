@@ -7,7 +7,7 @@ mod read;
 mod sealed;
 mod write;
 
-pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals, UnseenTotal};
+pub use read::{ReadError, Reader, Record, Recorded, RecordedFlow, RecordedSealed, Totals, UndecryptedClient, UnseenTotal};
 pub use write::Writer;
 
 #[cfg(test)]

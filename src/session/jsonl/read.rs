@@ -3,12 +3,16 @@
 //! Secrets that were redacted come back as placeholders: a value is there, equal secrets are equal, and none is known.
 
 use std::io::{self, BufRead, Read as _};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::model::{Exchange, ExchangeId, FlowClosed, FlowId, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp};
-use crate::session::jsonl::flow::FlowLine;
+use crate::model::{
+    Exchange, ExchangeId, FlowClosed, FlowId, FlowOpened, Frame, Loss, LossReason, SealedExchange, SealedPartner, Stamp,
+    Timestamp,
+};
+use crate::session::jsonl::flow::{FlowLine, OpenedLine};
 use crate::session::jsonl::parts::{ExchangeLine, parse_time};
 use crate::session::jsonl::sealed::SealedLine;
 use crate::session::source::Source;
@@ -49,6 +53,8 @@ pub enum Record {
     Exchange(Box<Recorded>),
     /// An exchange that stayed shut.
     Sealed(Box<RecordedSealed>),
+    /// The first packet of a connection.
+    Opened(FlowOpened),
     /// A connection at its end.
     Flow(Box<RecordedFlow>),
     /// Something that was not decoded.
@@ -102,6 +108,36 @@ pub struct Totals {
     pub packets_dropped: u64,
     /// What was not seen or not judged; what connections lack is in their own lines, too.
     pub unseen: Vec<UnseenTotal>,
+    /// The requests of each client inside TLS that was not decrypted.
+    #[serde(skip)]
+    pub undecrypted_clients: Vec<UndecryptedClient>,
+}
+
+impl Totals {
+    /// Adds what another run counted.
+    pub fn add(&mut self, other: Self) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.packets_truncated = self.packets_truncated.saturating_add(other.packets_truncated);
+        self.packets_undecodable = self.packets_undecodable.saturating_add(other.packets_undecodable);
+        self.packets_dropped = self.packets_dropped.saturating_add(other.packets_dropped);
+        self.unseen.extend(other.unseen);
+        self.undecrypted_clients.extend(other.undecrypted_clients);
+    }
+}
+
+/// The requests of one client address inside TLS that was not decrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UndecryptedClient {
+    /// The address.
+    pub client: IpAddr,
+    /// How many.
+    pub requests: u64,
+    /// Those that have another size than the first, or came at an irregular time.
+    pub irregular: u64,
+    /// Bytes of the first.
+    pub request_bytes: u64,
+    /// When the last began.
+    pub last: Timestamp,
 }
 
 /// How much of one kind was not seen.
@@ -122,12 +158,13 @@ pub struct Reader<R> {
     line: u64,
     buffer: Vec<u8>,
     torn: bool,
+    turn: Option<u64>,
 }
 
 impl<R: BufRead> Reader<R> {
     /// Reads from `input`.
     pub const fn new(input: R) -> Self {
-        Self { input, line: 0, buffer: Vec::new(), torn: false }
+        Self { input, line: 0, buffer: Vec::new(), torn: false, turn: None }
     }
 
     /// The next record; lines of types that only reports need are passed over.
@@ -152,6 +189,16 @@ impl<R: BufRead> Reader<R> {
         self.torn
     }
 
+    /// The place of the last record in the order of what happened, where it says one.
+    pub const fn turn(&self) -> Option<u64> {
+        self.turn
+    }
+
+    /// Bytes of the last line read.
+    pub const fn line_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The last line read, from 1.
     pub const fn line(&self) -> u64 {
         self.line
@@ -169,19 +216,22 @@ impl<R: BufRead> Reader<R> {
         Ok(length > 0)
     }
 
-    fn parse(&self) -> Result<Option<Record>, String> {
+    fn parse(&mut self) -> Result<Option<Record>, String> {
+        self.turn = None;
         let text = self.buffer.trim_ascii();
         if text.is_empty() {
             return Ok(None);
         }
         let tagged: Tagged = from_json(text)?;
+        self.turn = tagged.turn;
         Ok(match tagged.kind.as_str() {
             "exchange" => Some(Record::Exchange(Box::new(from_json::<ExchangeLine>(text)?.build()?))),
+            "opened" => Some(Record::Opened(from_json::<OpenedLine>(text)?.build()?)),
             "flow" => Some(Record::Flow(Box::new(from_json::<FlowLine>(text)?.build()?))),
             "sealed" => Some(Record::Sealed(Box::new(from_json::<SealedLine>(text)?.build()?))),
             "loss" => Some(Record::Loss(from_json::<LossLine>(text)?.build()?)),
             "source" => Some(Record::Source(from_json(text)?)),
-            "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.completeness)),
+            "summary" => Some(Record::Summary(from_json::<SummaryLine>(text)?.build()?)),
             _ => None,
         })
     }
@@ -195,12 +245,36 @@ fn from_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
 struct Tagged {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
+    turn: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct SummaryLine {
     #[serde(default)]
     completeness: Totals,
+    #[serde(default)]
+    undecrypted_clients: Vec<UndecryptedClientPart>,
+}
+
+#[derive(Deserialize)]
+struct UndecryptedClientPart {
+    client: IpAddr,
+    requests: u64,
+    irregular: u64,
+    request_bytes: u64,
+    last: String,
+}
+
+impl SummaryLine {
+    fn build(self) -> Result<Totals, String> {
+        let client = |part: UndecryptedClientPart| {
+            let UndecryptedClientPart { client, requests, irregular, request_bytes, last } = part;
+            Ok(UndecryptedClient { client, requests, irregular, request_bytes, last: parse_time(&last)? })
+        };
+        let undecrypted_clients = self.undecrypted_clients.into_iter().map(client).collect::<Result<_, String>>()?;
+        Ok(Totals { undecrypted_clients, ..self.completeness })
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, Frames, Framing, Headers, Loss, Outcome,
-    Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
+    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, FlowOpened, Frames, Framing, Headers,
+    Loss, Outcome, Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::call::write_call;
-use crate::session::jsonl::flow::write_flow;
+use crate::session::jsonl::flow::{write_flow, write_opened};
 use crate::session::jsonl::sealed::write_sealed;
 use crate::session::redact::Redactor;
 
@@ -20,12 +20,20 @@ use crate::session::redact::Redactor;
 pub struct Writer<W: Write> {
     out: W,
     json: JsonText,
+    /// The place of the next line in the order of what happened, where it is known.
+    turn: Option<u64>,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes to `out`, which needs no buffer of its own.
     pub fn new(out: W) -> Self {
-        Self { out, json: JsonText::default() }
+        Self { out, json: JsonText::default(), turn: None }
+    }
+
+    /// Gives the next line its place in the order of what happened, from 1: a line that is written late is read in its turn.
+    pub const fn at(&mut self, turn: u64) -> &mut Self {
+        self.turn = Some(turn);
+        self
     }
 
     /// Writes one exchange with what is known of it.
@@ -89,6 +97,13 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Writes the first packet of a connection.
+    pub fn write_opened(&mut self, opened: &FlowOpened) -> io::Result<()> {
+        begin(&mut self.json, "opened");
+        write_opened(&mut self.json, opened);
+        self.end()
+    }
+
     /// Writes a connection at its end.
     pub fn write_flow(&mut self, closed: &FlowClosed, hop: Option<&str>, redactor: &Redactor) -> io::Result<()> {
         begin(&mut self.json, "flow");
@@ -139,14 +154,24 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Hands on the lines so far.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(self.json.text())?;
+        self.json.clear();
+        self.out.flush()
+    }
+
     /// Hands everything on and gives the output back.
     pub fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(self.json.text())?;
-        self.out.flush()?;
+        self.flush()?;
         Ok(self.out)
     }
 
     fn end(&mut self) -> io::Result<()> {
+        if let Some(turn) = self.turn.take() {
+            self.json.key("turn");
+            self.json.number(turn);
+        }
         self.json.close(b'}');
         self.json.line_end();
         if self.json.text().len() >= BLOCK_BYTES {

@@ -28,6 +28,7 @@ fn copy(session: &[u8]) -> (Vec<u8>, u64) {
         records += 1;
         match record {
             Record::Source(source) => writer.write_record("source", &source).unwrap(),
+            Record::Opened(opened) => writer.write_opened(&opened).unwrap(),
             Record::Flow(flow) => writer.write_flow(&flow.closed, flow.hop.as_deref(), &redactor).unwrap(),
             Record::Loss(loss) => writer.write_loss(&loss).unwrap(),
             Record::Sealed(sealed) => {
