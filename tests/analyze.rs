@@ -246,3 +246,133 @@ fn rules_are_listed_and_have_pages() {
     let json: Value = serde_json::from_str(&hopwire(folder.path(), &["rules", "--format", "json"]).out).unwrap();
     assert_eq!(json["rules"].as_array().unwrap().len(), hopwire::rules::all().len());
 }
+
+#[test]
+fn what_would_be_ignored_in_silence_is_an_error_or_a_line() {
+    let folder = folder();
+    fs::write(folder.path().join("nothing.log"), "26/11/27 10:00:00 INFO all is well\n").unwrap();
+    fs::write(folder.path().join("garbage.log"), [7, 0, 255, 0, 1]).unwrap();
+    std::os::unix::fs::symlink("leaking.jsonl", folder.path().join("again.jsonl")).unwrap();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["analyze", "leaking.jsonl", "again.jsonl"], 2, "are the same file"),
+        (&["analyze", "leaking.jsonl", "--max-memory", "10"], 2, "--max-memory 10 is too small"),
+        (&["analyze", "leaking.jsonl", "-o", "report.docx"], 2, "no format has the suffix .docx"),
+        (&["analyze", "leaking.jsonl", "--hop", "front=10.9.9.9:1"], 1, "--hop front names no server"),
+        (
+            &["analyze", "leaking.jsonl", "--client-log", "nothing.log"],
+            1,
+            "no refusal of a known client is in the client log nothing.log",
+        ),
+        (&["analyze", "leaking.jsonl", "--client-log", "garbage.log"], 4, "holds binary data"),
+        (&["analyze", "leaking.jsonl", "--client-log", "/dev/zero"], 4, "holds binary data"),
+    ];
+    for (arguments, code, message) in cases {
+        let run = hopwire(folder.path(), arguments);
+        assert_eq!((run.code, run.err.contains(message)), (*code, true), "{arguments:?}\n{}", run.err);
+    }
+    let matched = hopwire(folder.path(), &["analyze", "leaking.jsonl", "--hop", "front=10.0.0.3:8091"]);
+    assert!(!matched.err.contains("names no server"), "{}", matched.err);
+    let left_out = hopwire(folder.path(), &["analyze", "leaking.jsonl", "--ignore", "sse-c-key-in-clear,session-token-in-clear"]);
+    assert!(left_out.out.contains("Left out: ") && left_out.out.contains("sse-c-key-in-clear (2)"), "{}", left_out.out);
+    assert!(!left_out.out.contains("LEAKED"), "{}", left_out.out);
+}
+
+#[test]
+fn no_file_that_a_run_reads_is_overwritten_and_no_link_followed() {
+    let folder = folder();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    fs::write(folder.path().join("keys.log"), "# keys\n").unwrap();
+    fs::write(folder.path().join("spark.log"), "text\n").unwrap();
+    fs::write(folder.path().join("victim.json"), "precious").unwrap();
+    std::os::unix::fs::symlink("victim.json", folder.path().join("link.json")).unwrap();
+    for (arguments, code) in [
+        (&["analyze", "leaking.jsonl", "--keylog", "keys.log", "--format", "json", "-o", "keys.log"][..], 2),
+        (&["analyze", "leaking.jsonl", "--client-log", "spark.log", "--format", "json", "-o", "spark.log"], 2),
+        (&["analyze", "leaking.jsonl", "-o", "link.json"], 4),
+    ] {
+        let run = hopwire(folder.path(), arguments);
+        assert_eq!(run.code, code, "{arguments:?}\n{}", run.err);
+    }
+    assert_eq!(
+        (read("keys.log").as_str(), read("spark.log").as_str(), read("victim.json").as_str()),
+        ("# keys\n", "text\n", "precious")
+    );
+    fs::write(folder.path().join("broken.jsonl"), "{\"type\":\"exchange\"}\n{}\n").unwrap();
+    assert_eq!(hopwire(folder.path(), &["analyze", "broken.jsonl", "-o", "victim.json"]).code, 4);
+    assert_eq!(read("victim.json"), "precious", "an older report stays where no new one comes");
+    assert_eq!(hopwire(folder.path(), &["analyze", "leaking.jsonl", "-o", "victim.json"]).code, 1);
+    assert!(read("victim.json").contains("\"leaked\""));
+    let left = fs::read_dir(folder.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("unfinished"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn an_interrupted_run_reports_what_it_read_and_leaves_nothing_unfinished() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let folder = folder();
+    let program = assert_cmd::cargo::cargo_bin("hopwire");
+    let mut child = Command::new(program)
+        .current_dir(folder.path())
+        .args(["analyze", "-", "-o", "report.json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(leaking().as_bytes()).unwrap();
+    input.flush().unwrap();
+    // Whenever the signal comes once the program listens, the outcome is the same; before that, it is retried.
+    let unfinished =
+        || fs::read_dir(folder.path()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains("unfinished"));
+    while !unfinished() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    drop(input);
+    let report: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    assert!(report["verdict"]["outcome"].is_string());
+    assert!(!unfinished());
+}
+
+/// A session of many clients that each do the same: PUT to a key of their own with a customer key, some refused.
+fn crowd(clients: u32, calls: u32) -> String {
+    let key = ("x-amz-server-side-encryption-customer-key", KEY);
+    let algorithm = ("x-amz-server-side-encryption-customer-algorithm", "AES256");
+    let mut text = String::new();
+    for client in 0..clients {
+        for call in 0..calls {
+            let status = if call % 2 == 0 { 200 } else { 403 };
+            let one = line(call + 1, "PUT", &format!("/bucket/c{client}/k{call}"), &[key, algorithm], status, &[]);
+            let address = format!("10.1.{}.{}:40000", client / 250, client % 250 + 1);
+            text += &one.replace("10.0.0.2:40000", &address).replace("\"4.", &format!("\"{}.", client + 1));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[test]
+fn a_thousand_clients_make_a_report_of_one_screen_that_counts_them_all() {
+    let folder = folder();
+    fs::write(folder.path().join("crowd.jsonl"), crowd(1000, 8)).unwrap();
+    let table = hopwire(folder.path(), &["analyze", "crowd.jsonl"]).out;
+    assert!(table.lines().count() < 70, "{table}");
+    assert!(table.contains("8000 in all, of 1000 clients"), "{table}");
+    let verbose = hopwire(folder.path(), &["analyze", "crowd.jsonl", "-v"]).out;
+    assert!(verbose.lines().count() < 2000, "{}", verbose.lines().count());
+    assert!(hopwire(folder.path(), &["analyze", "crowd.jsonl", "--format", "html"]).out.len() < 1 << 20);
+    for format in ["prometheus", "junit", "sarif"] {
+        let out = hopwire(folder.path(), &["analyze", "crowd.jsonl", "--format", format]).out;
+        assert!(out.lines().count() < 1500, "{format}: {}", out.lines().count());
+        assert!(!out.contains("c999/k7"), "{format} has a row for each object");
+    }
+    let json: Value = serde_json::from_str(&hopwire(folder.path(), &["analyze", "crowd.jsonl", "--format", "json"]).out).unwrap();
+    let leaks = json["findings"].as_array().unwrap().iter().filter(|finding| finding["rule"] == "sse-c-key-in-clear");
+    assert_eq!(leaks.map(|finding| finding["count"].as_u64().unwrap()).collect::<Vec<_>>(), [8000]);
+}

@@ -33,8 +33,8 @@ pub use crate::hops::DeclaredHop;
 pub use crate::rules::Completeness;
 pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
-    ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow, OperationRow, Summary,
-    TlsRow,
+    ClientLogRow, ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow,
+    OperationRow, Summary, TlsRow,
 };
 
 use crate::hops::Correlator;

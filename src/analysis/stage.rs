@@ -6,7 +6,7 @@ use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
 use crate::analysis::tables::Tables;
-use crate::analysis::{ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
+use crate::analysis::{ClientLogRow, ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
     Chain, ClientId, Clients, Front, HopId, Join, JoinKey, Member, SealedMember, Sealings, Settled, Topology, changes,
     request_changes, request_line_changes,
@@ -181,6 +181,8 @@ impl Stage {
             clients: client_rows(&clients),
             encryption: tables.encryption(),
             joins: joins.rows(&topology),
+            unmatched_hops: topology.unmatched(),
+            client_logs: logs.iter().map(log_row).collect(),
             findings: judgement.findings,
             verdict: judgement.verdict,
             hops: topology.into_hops(),
@@ -376,6 +378,10 @@ impl Stage {
         };
         (&mut self.judge, view)
     }
+}
+
+fn log_row((file, log): &(String, ClientLog)) -> ClientLogRow {
+    ClientLogRow { file: file.clone(), lines: log.lines, refusals: log.refusal_count }
 }
 
 fn agent_of<'x>(call: &Call<'x>) -> Option<&'x [u8]> {

@@ -25,6 +25,10 @@ pub struct Summary {
     pub findings: Vec<Finding>,
     /// The one answer. It rests on all rules, also those that were not asked for.
     pub verdict: Verdict,
+    /// Hops that the user named and to which no server belongs.
+    pub unmatched_hops: Vec<String>,
+    /// What the clients' own logs hold.
+    pub client_logs: Vec<ClientLogRow>,
     /// What was not decoded.
     pub losses: Vec<LossRow>,
     /// The outside of TLS flows that stayed shut.
@@ -52,6 +56,17 @@ pub struct Counts {
     pub file_places_unread: u64,
     /// The bytes at those places.
     pub file_bytes_unread: u64,
+}
+
+/// A client's log, and what was recognised in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLogRow {
+    /// The file.
+    pub file: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Refusals in it.
+    pub refusals: u64,
 }
 
 /// One operation on one hop.

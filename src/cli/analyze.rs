@@ -10,6 +10,7 @@ use crate::analysis::{Analysis, DeclaredHop, Options, Summary};
 use crate::cli::Outcome as Ended;
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
+use crate::cli::interrupt::Stop;
 use crate::cli::output::{self, Output};
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::cli::progress::Progress;
@@ -90,6 +91,9 @@ pub(super) struct Judging {
     color: When,
 }
 
+/// Less memory than this holds no tables.
+const MEMORY_MIN: u64 = 32 << 20;
+
 pub(super) type Out = Box<dyn Write + Send>;
 
 /// Runs the analysis and reports.
@@ -97,8 +101,9 @@ pub(super) fn run(arguments: Arguments) -> Ended {
     let Arguments { files, judging } = arguments;
     judging.check()?;
     let secrets = judging.secrets()?;
-    let inputs = inputs::open(&files)?;
-    let output = output::open(judging.output.as_deref(), &files)?;
+    let stop = Stop::on_signals().map_err(|error| Failure::unreadable(error, "cannot listen for signals", "try again"))?;
+    let inputs = inputs::open(&files, &stop)?;
+    let output = output::open_whole(judging.output.as_deref(), &judging.inputs(&files))?;
     let summary = judging.judge(output, |analysis, recorder| {
         let mut sink = Progress::new(recorder, judging.quiet);
         match inputs {
@@ -106,13 +111,29 @@ pub(super) fn run(arguments: Arguments) -> Ended {
             Inputs::Packets(files) => analyze_packets(files, secrets, judging.resources(), analysis, &mut sink),
         }
     })?;
-    judging.conclude(&summary)
+    let judged = judging.conclude(&summary);
+    if stop.is_set() {
+        say("interrupted: the report is about what was read until then");
+        return Ok(Exit::Interrupted);
+    }
+    judged
 }
 
 impl Judging {
     /// Looks for mistakes that need no input to be seen.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        if let Some(bytes) = self.max_memory.filter(|bytes| *bytes < MEMORY_MIN) {
+            return Err(Failure::usage(
+                format!("--max-memory {bytes} is too small"),
+                format!("give at least {}M: less cannot hold the tables of connections", MEMORY_MIN >> 20),
+            ));
+        }
         self.rendered_format().map(drop)
+    }
+
+    /// All files that the run reads: none of them may be written to.
+    pub(super) fn inputs(&self, files: &[String]) -> Vec<String> {
+        files.iter().chain(&self.keylog).chain(&self.client_log).cloned().collect()
     }
 
     /// Lets `analyze` run through an analysis, and reports what came out.
@@ -124,7 +145,7 @@ impl Judging {
         let format = self.rendered_format()?;
         let analysis = Analysis::new(self.options()?);
         let redactor = self.redactor()?;
-        let Output { name, stream } = output;
+        let Output { name, stream, place } = output;
         let (ran, written) = match format {
             Some(format) => {
                 let mut recorder = Recorder::new(redactor);
@@ -139,7 +160,11 @@ impl Judging {
                 (ran, written)
             }
         };
+        let written = written.and_then(|()| place.publish());
         written.map_err(|error| Failure::unwritable(error, format!("cannot write to {name}")))?;
+        for hop in &ran.summary.unmatched_hops {
+            say(format_args!("warning: --hop {hop} names no server of this capture; see the servers under Path"));
+        }
         Ok(ran.summary)
     }
 
@@ -150,8 +175,11 @@ impl Judging {
 
     /// The format to render, or `None` for a session.
     fn rendered_format(&self) -> Result<Option<Format>, Failure> {
-        let by_suffix = || self.output.as_deref().and_then(FormatName::of_suffix);
-        let format = self.format.or_else(by_suffix).unwrap_or(FormatName::Table);
+        let format = match (self.format, self.output.as_deref()) {
+            (Some(format), _) => format,
+            (None, Some(path)) => FormatName::of_path(path)?,
+            (None, None) => FormatName::Table,
+        };
         format.rendered().map_err(|name| {
             Failure::usage(format!("the format {name} is not available yet"), "use json, or jsonl for every exchange")
         })
@@ -164,6 +192,19 @@ impl Judging {
             let log = log.map_err(|error| {
                 Failure::unreadable(error, format!("cannot read the client log {path}"), "give the log as text")
             })?;
+            if log.is_binary {
+                return Err(Failure::unreadable(
+                    anyhow::anyhow!("it holds binary data"),
+                    format!("cannot read the client log {path}"),
+                    "give the log of the client as text (Spark's driver log, the SDK's output)",
+                ));
+            }
+            if log.refusal_count + log.remarks == 0 {
+                say(format_args!("warning: no refusal of a known client is in the client log {path} ({} lines read)", log.lines));
+            }
+            if log.is_cut {
+                say(format_args!("warning: the client log {path} was read up to {} bytes only", ClientLog::BYTES_MAX));
+            }
             client_logs.push((path.clone(), log));
         }
         Ok(Options {

@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::analysis::{Analysis, Sink, Summary};
 use crate::capture::{Input, Kind, OpenedFile, open_file, sniff};
 use crate::cli::failure::{Failure, say};
+use crate::cli::interrupt::Stop;
+use crate::cli::output::is_same_file;
 use crate::model::Untrusted;
 use crate::session::jsonl::Record;
 use crate::session::merged::{MergeError, Merged, Origin};
@@ -30,14 +32,23 @@ pub(super) struct Ran {
 }
 
 /// Opens everything that was named.
-pub(super) fn open(names: &[String]) -> Result<Inputs, Failure> {
+pub(super) fn open(names: &[String], stop: &Stop) -> Result<Inputs, Failure> {
     if names.iter().filter(|name| *name == "-").count() > 1 {
         return Err(Failure::usage("stdin is named twice", "name - only once"));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if let Some(same) = names.iter().take(at).find(|other| is_same_file(other, name)) {
+            return Err(Failure::usage(
+                format!("{same} and {name} are the same file"),
+                "name each file once: its packets would count twice",
+            ));
+        }
     }
     let mut packets = Vec::new();
     let mut sessions = Vec::new();
     for name in names {
-        let (kind, input) = open_one(name)?;
+        let (kind, mut input) = open_one(name, stop)?;
+        input.stream = stop.over(input.stream);
         if kind == Kind::JsonLines {
             sessions.push((input.name, input.stream));
         } else {
@@ -98,10 +109,10 @@ pub(super) fn unreadable_session(error: MergeError) -> Failure {
     Failure::unreadable(error.source, what, "a session is written by hopwire with --format jsonl")
 }
 
-fn open_one(name: &str) -> Result<(Kind, Input), Failure> {
+fn open_one(name: &str, stop: &Stop) -> Result<(Kind, Input), Failure> {
     let cannot = |error: io::Error| Failure::unreadable(error, format!("cannot read {name}"), CHECK_FILE);
     if name == "-" {
-        let mut stdin = BufReader::with_capacity(SNIFF_BYTES, io::stdin());
+        let mut stdin = BufReader::with_capacity(SNIFF_BYTES, stop.over_stdin().map_err(cannot)?);
         let first = stdin.fill_buf().map_err(cannot)?.to_vec();
         return Ok((sniff_input(&first), Input { name: name.to_owned(), stream: Box::new(stdin), positioned: None }));
     }

@@ -7,6 +7,7 @@ mod convert;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
+mod interrupt;
 #[cfg(feature = "keys")]
 mod keys;
 mod output;

@@ -1,11 +1,13 @@
 //! Values of flags that are more than a word.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::analysis::DeclaredHop;
+use crate::cli::failure::Failure;
 use crate::report::Format;
 use crate::rules::{Severity, all, find};
 
@@ -33,9 +35,19 @@ pub(super) enum FormatName {
 }
 
 impl FormatName {
-    /// The format that the suffix of a file name asks for.
-    pub(super) fn of_suffix(path: &str) -> Option<Self> {
-        let (_, suffix) = path.rsplit_once('.')?;
+    /// The format for a file of that name: by its suffix; the table where it has none.
+    pub(super) fn of_path(path: &str) -> Result<Self, Failure> {
+        let Some(suffix) = Path::new(path).extension() else { return Ok(Self::Table) };
+        let suffix = suffix.to_string_lossy();
+        Self::of_suffix(&suffix).ok_or_else(|| {
+            Failure::usage(
+                format!("no format has the suffix .{suffix} of {path}"),
+                "give --format, or one of .txt .json .jsonl .html .sarif .xml .prom",
+            )
+        })
+    }
+
+    fn of_suffix(suffix: &str) -> Option<Self> {
         Some(match suffix.to_ascii_lowercase().as_str() {
             "txt" => Self::Table,
             "json" => Self::Json,

@@ -186,6 +186,15 @@ impl Topology {
         self.hops.get(id.0 as usize)
     }
 
+    /// The declared hops to which no server of the run belongs, by name.
+    pub fn unmatched(&self) -> Vec<String> {
+        let is_used = |declared: &DeclaredHop| {
+            let mut servers = self.hops.iter().filter(|hop| hop.declared).flat_map(|hop| &hop.servers);
+            servers.any(|server| self.declares(declared, *server))
+        };
+        self.declared.iter().filter(|declared| !is_used(declared)).map(|declared| declared.name.clone()).collect()
+    }
+
     /// What the servers of a hop name themselves in their responses, as a word: `sidekick`, `nginx`, `store` for MinIO.
     pub fn software(&self, id: HopId) -> Option<&str> {
         self.hop(id)?.servers.iter().filter_map(|server| self.evidence.get(server)).find_map(Evidence::software)

@@ -71,6 +71,12 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
             })
             .collect(),
         joins: summary.joins.iter().map(|row| join(report, row)).collect(),
+        client_logs: summary
+            .client_logs
+            .iter()
+            .map(|row| ClientLogView { file: row.file.clone(), lines: row.lines, refusals: row.refusals })
+            .collect(),
+        unmatched_hops: summary.unmatched_hops.clone(),
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
         undecrypted_clients: summary.undecrypted_clients.iter().map(undecrypted_client).collect(),
@@ -143,6 +149,8 @@ struct SummaryView<F> {
     clients: Vec<ClientView>,
     encryption: Vec<EncryptionView>,
     joins: Vec<JoinView>,
+    client_logs: Vec<ClientLogView>,
+    unmatched_hops: Vec<String>,
     losses: Vec<LossView>,
     tls_flows: Vec<TlsView>,
     undecrypted_clients: Vec<UndecryptedClientView>,
@@ -280,6 +288,13 @@ struct HeadersView {
     dropped: Vec<(String, u64)>,
     changed: Vec<(String, u64)>,
     signed: Vec<(String, u64)>,
+}
+
+#[derive(Serialize)]
+struct ClientLogView {
+    file: String,
+    lines: u64,
+    refusals: u64,
 }
 
 #[derive(Serialize)]

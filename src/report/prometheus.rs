@@ -1,5 +1,6 @@
 //! Counts of the run in Prometheus' text exposition format, for a textfile collector.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
@@ -18,14 +19,10 @@ pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()>
         1.0,
     )?;
     page.family("hopwire_findings", "What the findings of a rule cover.")?;
-    for one in &summary.findings {
-        let hop = one.hop.map_or("", |hop| report.hop(hop));
-        let labels =
-            [("rule", one.rule.name), ("severity", one.severity.label()), ("confidence", one.confidence.label()), ("hop", hop)];
-        let labels = labels.into_iter().chain(one.subject.iter().map(|(name, value)| (*name, value.as_str())));
-        let labels: Vec<_> = labels.map(|(name, value)| (name, report.clean(value))).collect();
-        let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        page.value("hopwire_findings", &labels, one.count as f64)?;
+    for (labels, count) in &findings_by_label(report) {
+        let labels: Vec<_> =
+            ["rule", "severity", "confidence", "hop"].into_iter().zip(labels.iter().map(String::as_str)).collect();
+        page.value("hopwire_findings", &labels, *count as f64)?;
     }
     for (name, help, count) in [
         ("hopwire_calls", "S3 calls.", (|row| row.count) as fn(&crate::analysis::OperationRow) -> u64),
@@ -54,6 +51,18 @@ pub(super) fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()>
         page.value("hopwire_encryption", &labels, row.count as f64)?;
     }
     completeness(report, &mut page)
+}
+
+/// What findings cover, by rule, severity, confidence and hop. Clients, objects and times are no labels: there is no end to them.
+fn findings_by_label(report: &Report<'_>) -> BTreeMap<[String; 4], u64> {
+    let mut rows = BTreeMap::new();
+    for one in &report.summary.findings {
+        let hop = one.hop.map_or("", |hop| report.hop(hop));
+        let labels = [one.rule.name, one.severity.label(), one.confidence.label(), hop].map(|label| report.clean(label));
+        let count: &mut u64 = rows.entry(labels).or_default();
+        *count = count.saturating_add(one.count);
+    }
+    rows
 }
 
 fn completeness(report: &Report<'_>, page: &mut Page<'_>) -> io::Result<()> {

@@ -26,6 +26,17 @@ pub(super) fn render(report: &Report<'_>, style: Style, out: &mut dyn Write) -> 
 fn sources(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let report = screen.report;
     screen.heading("Capture")?;
+    for log in &report.summary.client_logs {
+        let what = match log.refusals {
+            0 => "no refusal of a known client in it".to_owned(),
+            count => counted(count, "refusal"),
+        };
+        let line = format!("client log {}: {}, {what}", Untrusted::text(&log.file), counted(log.lines, "line"));
+        screen.paragraph("  ", "    ", &line)?;
+    }
+    for hop in &report.summary.unmatched_hops {
+        screen.paragraph("  ! ", "    ", &format!("--hop {}: no server of this capture", Untrusted::text(hop)))?;
+    }
     for source in report.sources {
         let span = match (&source.first, &source.last) {
             (Some(first), Some(last)) => format!(", {} to {} UTC", second(first), same_day(first, last)),

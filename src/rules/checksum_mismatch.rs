@@ -27,7 +27,7 @@ rule! {
     /// ## What to do
     /// Where the body was right on the hop before, look at what the proxy between does to bodies. Where it was wrong at the client
     /// already, look at the client.
-    "checksum-mismatch" Error since "0.2.0"
+    "checksum-mismatch" Error Cause since "0.2.0"
 }
 
 /// How many groups of hop, direction and checksum are kept.
@@ -181,6 +181,7 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
     Finding::new(&RULE, Confidence::Certain, Some(row.hop), count, message)
         .about("clients", list(&clients))
         .about("objects", list(&row.objects))
+        .refusing(row.refused.most())
         .about("checksum", row.name.label())
         .shown_by(row.sights.evidence())
         .fixed_by(Fix::untested(fix, ""))

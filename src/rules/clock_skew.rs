@@ -28,7 +28,7 @@ rule! {
     ///
     /// ## What to do
     /// Synchronise the clocks (chrony, NTP) of the machine named, in containers that of the host.
-    "clock-skew" Warning since "0.2.0"
+    "clock-skew" Warning Cause since "0.2.0"
 }
 
 /// From this difference on it is reported. Signing and sending are not one moment, and `Date` has whole seconds.
@@ -151,6 +151,7 @@ impl State {
             .about("client", view.client_text(client))
             .about("skew_seconds", skew.seconds.to_string())
             .about("refused", skew.refused.count.to_string())
+            .refusing(skew.refused.most())
             .shown_by(row.sights.evidence())
             .fixed_by(Fix::untested(
                 "synchronise the clock of the client's machine (NTP); a container has the clock of its host",

@@ -4,6 +4,7 @@ use crate::hops::HopId;
 use crate::model::Exchange;
 use crate::rules::cause::explain;
 use crate::rules::commits::Commits;
+use crate::rules::fold::fold;
 use crate::rules::verdict::verdict;
 use crate::rules::{Context, Disclosure, Finding, Findings, Interrupted, Joined, Rule, Verdict, View, Watch, all};
 use crate::s3::Call;
@@ -106,6 +107,7 @@ impl Judge {
         let (mut findings, others): (Vec<Finding>, Vec<Finding>) =
             self.findings.reported.into_iter().partition(|finding| self.selection.wants(finding.rule));
         explain(&mut findings, view);
+        let mut findings = fold(findings);
         let place = |rule: &Rule| all().iter().position(|other| other.name == rule.name);
         findings.sort_by(|a, b| {
             let worst = (b.severity, b.confidence).cmp(&(a.severity, a.confidence));

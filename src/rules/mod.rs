@@ -8,6 +8,7 @@ mod commits;
 mod completeness;
 mod disclosed;
 mod finding;
+mod fold;
 mod gaps;
 mod interrupted;
 mod interruptions;

@@ -9,7 +9,8 @@ use crate::model::{Outcome, Timestamp};
 use crate::rules::quote::{counted, quote};
 use crate::rules::same_call::same_call_key;
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, View, Watch, rule};
+use crate::rules::aggregate::PerClient;
+use crate::rules::{Confidence, Context, Finding, Findings, Severity, View, Watch, rule};
 use crate::s3::Call;
 
 rule! {
@@ -49,6 +50,8 @@ pub(super) struct State {
     last_failure: Timestamp,
     /// Series that reached the bound and ended.
     ended: Vec<Series>,
+    /// Series beyond the bound, by client.
+    more: PerClient<u64>,
 }
 
 struct Series {
@@ -101,14 +104,24 @@ impl Watch for State {
     }
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
+        let is_storm = |series: &Series| series.sights.count >= TRIES_MIN;
+        let mut open: Vec<Series> = self.open.take().into_iter().flat_map(HashMap::into_values).filter(is_storm).collect();
+        open.sort_by(|a, b| (a.sights.since(), &a.object).cmp(&(b.sights.since(), &b.object)));
+        open.into_iter().for_each(|series| self.keep(series));
         let mut all: Vec<Series> = std::mem::take(&mut self.ended);
-        all.extend(self.open.take().into_iter().flat_map(HashMap::into_values).filter(|series| series.sights.count >= TRIES_MIN));
         all.sort_by(|a, b| (a.sights.since(), &a.object).cmp(&(b.sights.since(), &b.object)));
-        for series in all.iter().take(FOUND_MAX) {
-            let hop = view.clients.client(series.client).map(|client| client.hop);
-            if let Some(finding) = series.render(view).filter(|_| hop.is_some_and(|hop| view.is_nearest_client(hop))) {
-                findings.report(finding);
-            }
+        let is_nearest = |client: ClientId| view.clients.client(client).is_some_and(|client| view.is_nearest_client(client.hop));
+        for series in all.iter().filter(|series| is_nearest(series.client)) {
+            series.render(view).into_iter().for_each(|finding| findings.report(finding));
+        }
+        for (client, row) in self.more.iter().filter(|(client, _)| is_nearest(*client)) {
+            let Some(hop) = view.clients.client(client).map(|client| client.hop) else { continue };
+            let message = format!("{} more on {} failed again and again.", counted(row.value, "call", "calls"), view.hop_name(hop));
+            findings.report(
+                Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
+                    .about("client", view.client_text(client))
+                    .shown_by(row.sights.evidence()),
+            );
         }
     }
 }
@@ -126,9 +139,18 @@ impl State {
     fn end(&mut self, key: u64) {
         if let Some(series) = self.open.as_mut().and_then(|open| open.remove(&key))
             && series.sights.count >= TRIES_MIN
-            && self.ended.len() < FOUND_MAX
         {
+            self.keep(series);
+        }
+    }
+
+    /// Keeps a series, or counts it where there are too many.
+    fn keep(&mut self, series: Series) {
+        if self.ended.len() < FOUND_MAX {
             self.ended.push(series);
+        } else if let Some(row) = self.more.row(series.client) {
+            row.value += 1;
+            row.sights.add_all(&series.sights);
         }
     }
 }
@@ -154,10 +176,13 @@ impl Series {
             view.hop_name(hop),
             counted(self.sights.count, "time", "times"),
             span.as_secs_f64(),
-            self.status.map_or("no answer".to_owned(), |status| status.to_string()),
+            self.status.map_or("no response".to_owned(), |status| status.to_string()),
             if self.worked { ", and then worked" } else { "" }
         );
+        // What worked in the end is throttling that does its work.
+        let severity = if self.worked { Severity::Note } else { RULE.severity };
         let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), self.sights.count, message)
+            .with_severity(severity)
             .about("client", view.client_text(self.client))
             .about("operation", self.operation)
             .about("object", quote(&self.object))

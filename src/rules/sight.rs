@@ -72,6 +72,14 @@ impl Sights {
         self.count += 1;
     }
 
+    /// Adds many.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        let kept: Vec<Sight> = others.first.iter().flatten().chain(&others.last).copied().collect();
+        let uncounted = others.count.saturating_sub(kept.len() as u64);
+        kept.into_iter().for_each(|sight| self.add(sight));
+        self.count = self.count.saturating_add(uncounted);
+    }
+
     /// Whether an exchange is among those that are kept.
     pub(super) fn holds(&self, sight: Sight) -> bool {
         self.first.iter().chain([&self.last]).flatten().any(|have| have.exchange == sight.exchange)

@@ -216,12 +216,16 @@ impl Arguments {
     /// The report goes to stdout, and to stderr where the packets go to stdout.
     fn report_to(&self) -> Result<Output, Failure> {
         if self.write.as_deref() == Some("-") && self.judging.output.is_none() {
-            return Ok(Output { name: "stderr".to_owned(), stream: Box::new(io::stderr()) as Out });
+            return Ok(Output::direct("stderr", Box::new(io::stderr()) as Out));
         }
         if self.write.is_some() && self.write == self.judging.output {
             return Err(Failure::usage("packets and report cannot go to the same place", "name another file with -o"));
         }
-        output::open(self.judging.output.as_deref(), &[])
+        let inputs = self.judging.inputs(&[]);
+        if let Some(path) = self.write.as_deref().filter(|path| *path != "-") {
+            output::refuse_inputs(path, &inputs)?;
+        }
+        output::open(self.judging.output.as_deref(), &inputs)
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::{self, CaptureError, Kind, SavedCapture, sniff};
 use crate::cli::failure::Failure;
+use crate::cli::interrupt::Unfinished;
+use crate::cli::output::unfinished_name;
 use crate::convert::ConvertError;
 use crate::model::Untrusted;
 
@@ -73,8 +75,8 @@ impl Input {
 /// Where a conversion goes: to a file that has another name until it is whole, or straight to what is no regular file.
 pub(super) struct Target {
     name: String,
-    /// The unfinished file, if there is one; removed when dropped.
-    unfinished: Option<PathBuf>,
+    /// The unfinished file, if there is one; removed when dropped, and by a signal.
+    unfinished: Option<(PathBuf, Unfinished)>,
     stream: Option<Box<dyn Write + Send>>,
 }
 
@@ -106,8 +108,9 @@ impl Target {
             }
         }
         let path = unfinished_name(Path::new(name));
+        let guard = Unfinished::guard(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(cannot)?;
-        Ok(Self { name: name.to_owned(), unfinished: Some(path), stream: Some(Box::new(file)) })
+        Ok(Self { name: name.to_owned(), unfinished: Some((path, guard)), stream: Some(Box::new(file)) })
     }
 
     /// What to write to; nothing when it was taken before.
@@ -117,7 +120,7 @@ impl Target {
 
     /// What was written, as octets and as packets.
     pub(super) fn read_back(&self) -> Result<(File, SavedCapture), ConvertError> {
-        let path = self.unfinished.as_deref().unwrap_or(Path::new(&self.name));
+        let path = self.unfinished.as_ref().map_or(Path::new(&self.name), |(path, _)| path.as_path());
         let file = File::open(path).map_err(ConvertError::Unopened)?;
         let again = File::open(path).map_err(ConvertError::Unopened)?;
         Ok((file, open_capture(&self.name, Box::new(again))?))
@@ -125,7 +128,7 @@ impl Target {
 
     /// Gives the file its name.
     pub(super) fn publish(mut self, force: bool) -> Result<(), Failure> {
-        let Some(path) = self.unfinished.take() else { return Ok(()) };
+        let Some((path, _guard)) = self.unfinished.take() else { return Ok(()) };
         let name = self.name.clone();
         let renamed = if force { fs::rename(&path, &name) } else { link(&path, Path::new(&name)) };
         renamed.map_err(|error| {
@@ -140,7 +143,7 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if let Some(path) = self.unfinished.take() {
+        if let Some((path, _guard)) = self.unfinished.take() {
             // What is not whole, or not proven, must not stay. Where it cannot be removed nothing more can be done.
             let _ = fs::remove_file(path);
         }
@@ -158,13 +161,6 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 
 fn exists(name: &str) -> Failure {
     Failure::usage(format!("{} exists", Untrusted::text(name)), "name another file, or give --force to overwrite it")
-}
-
-fn unfinished_name(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.unfinished", std::process::id()));
-    path.with_file_name(name)
 }
 
 fn open_capture(name: &str, stream: Box<dyn Read + Send>) -> Result<SavedCapture, CaptureError> {

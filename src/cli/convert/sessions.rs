@@ -15,6 +15,7 @@ use crate::cli::convert::bodies::Bodies;
 use crate::cli::convert::files::{Input, Target};
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, analyze_sessions};
+use crate::cli::interrupt::Stop;
 use crate::cli::packets::{Resources, analyze_packets};
 use crate::convert::{Choice, Format, Synthesis};
 use crate::model::{ExchangeId, FlowClosed, FlowId, FlowOpened, Loss, Untrusted};
@@ -28,7 +29,7 @@ type Out = Box<dyn Write + Send>;
 pub(super) fn record(arguments: &Arguments, mut input: Input) -> Outcome {
     let secrets = arguments.keylogs()?;
     let mut target = arguments.target()?;
-    let files = match input.is_repeatable().then(|| inputs::open(&[input.name().to_owned()])).transpose()? {
+    let files = match input.is_repeatable().then(|| inputs::open(&[input.name().to_owned()], &Stop::default())).transpose()? {
         Some(Inputs::Packets(files)) => files,
         _ => {
             let stream = input.stream().map_err(|error| unreadable(&input, error))?;

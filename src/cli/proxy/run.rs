@@ -59,7 +59,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     }
     let rotation = arguments.rotation()?;
     let settings = arguments.settings()?;
-    let report = output::open(arguments.judging.output.as_deref(), &[])?;
+    let report = output::open(arguments.judging.output.as_deref(), &arguments.judging.inputs(&[]))?;
     let recording = arguments.write.clone().map(|path| open_recording(path, rotation)).transpose()?;
     let is_stopped = Arc::new(AtomicBool::new(false));
     listen_for_signals(&is_stopped).map_err(|error| Failure::capture(error, "try again"))?;

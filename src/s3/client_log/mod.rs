@@ -30,6 +30,10 @@ pub struct ClientLog {
     pub span: Option<(Timestamp, Timestamp)>,
     /// Lines read.
     pub lines: u64,
+    /// Whether it holds bytes that no text has; then nothing more was read.
+    pub is_binary: bool,
+    /// Whether it is longer than [`ClientLog::BYTES_MAX`].
+    pub is_cut: bool,
 }
 
 /// A request that a client refused to send.
@@ -106,18 +110,23 @@ impl ClientLog {
     /// How many refusals are kept.
     pub const REFUSALS_MAX: usize = 10_000;
 
+    /// How much of a log is read: 1 GiB.
+    pub const BYTES_MAX: u64 = 1 << 30;
+
     /// Reads a log. Of every line the first 64 KiB are read; bytes that are not UTF-8 do no harm.
     ///
     /// One stack trace with all its causes is one refusal, however often it repeats the text. A client may log the same
     /// refusal several times: each counts.
     pub fn read(from: impl Read) -> io::Result<Self> {
         let mut reading = Reading::default();
-        let mut from = BufReader::new(from);
+        let mut from = BufReader::new(from.take(Self::BYTES_MAX));
+        reading.log.is_binary = memchr::memchr(0, from.fill_buf()?).is_some();
         let mut line = Vec::new();
-        while next_line(&mut from, &mut line)? {
+        while !reading.log.is_binary && next_line(&mut from, &mut line)? {
             reading.handle_line(line.strip_suffix(b"\r").unwrap_or(&line));
         }
         reading.end_trace();
+        reading.log.is_cut = from.into_inner().limit() == 0;
         Ok(reading.log)
     }
 }
