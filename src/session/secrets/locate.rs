@@ -396,6 +396,8 @@ mod tests {
             ),
             ("{\"max_token\": 5, \"token\": null}", &[]),
             ("<Token/><Code>1</Code>", &[]),
+            ("Cookie: a[redacted:cookie:0123456789abcdef]b; x", &[("a[redacted:cookie:0123456789abcdef]b; x", Kind::Cookie)]),
+            ("x [redacted:cookie:0123456789abcdef] y [redacted:cookie:0123456789abcdef]z\n", &[]),
             ("token [redacted:session-token:0123456789abcdef] is malformed", &[]),
             (
                 "{\"token\":\"[redacted:session-token:0123456789abcdef]\"}",

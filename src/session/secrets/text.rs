@@ -75,18 +75,31 @@ struct Search<'t> {
     is_url: bool,
     /// What `"name": "…"` said of the value beside it.
     named_beside: Option<Kind>,
+    /// What somebody redacted before.
+    placeholders: Vec<Range<usize>>,
     found: Vec<Secret>,
 }
 
 impl<'t> Search<'t> {
     fn over(text: &'t Unescaped<'t>, is_url: bool) -> Self {
-        Self { text, bytes: text.bytes(), is_url, named_beside: None, found: Vec::new() }
+        let bytes = text.bytes();
+        let placeholders = if memchr::memchr(b'[', bytes).is_some() { placeholders(bytes) } else { Vec::new() };
+        Self { text, bytes, is_url, named_beside: None, placeholders, found: Vec::new() }
+    }
+
+    /// The end of the placeholder that a place is in.
+    fn placeholder_end(&self, at: usize) -> Option<usize> {
+        self.placeholders.iter().find(|place| place.contains(&at)).map(|place| place.end)
     }
 
     /// Reads names and values from `at` on.
     fn pairs(&mut self, mut at: usize) {
         while let Some(next) = self.next_mark(at) {
             at = next + 1;
+            if let Some(end) = self.placeholder_end(next) {
+                at = end;
+                continue;
+            }
             let end = match self.byte(next) {
                 Some(b'=') => self.pair(next),
                 Some(b':') => self.member(next),
@@ -249,6 +262,9 @@ impl<'t> Search<'t> {
             };
             let rest = self.bytes.get(start..).unwrap_or_default();
             start += rest.iter().take(SPACES_MAX).take_while(skips).count();
+            if start > mark + 1 && self.placeholder_end(start - 1).is_some() {
+                start -= 1;
+            }
             if let Some(quote) = self.byte(start).filter(|byte| is_quote(*byte)) {
                 return start + 1..self.string_end(start, quote);
             }
@@ -263,7 +279,7 @@ impl<'t> Search<'t> {
                 b',' | b'}' | b']' => !is_pair,
                 byte => byte.is_ascii_whitespace(),
             };
-            is_end && self.text.depth(start + at).percent <= depth
+            is_end && self.text.depth(start + at).percent <= depth && self.placeholder_end(start + at).is_none()
         };
         let length = rest.iter().enumerate().find(ends).map_or(rest.len(), |(at, _)| at);
         start..start + length
@@ -313,15 +329,10 @@ impl<'t> Search<'t> {
 
     /// Leaves what somebody redacted before as it is: a placeholder is a secret as a whole, and has none inside.
     fn leave_placeholders(&mut self) {
-        const OPENING: &[u8] = b"[redacted:";
-        for start in memchr::memmem::find_iter(self.bytes, OPENING) {
-            let rest = self.bytes.get(start..).unwrap_or_default();
-            let end = memchr::memchr(b']', rest).map_or(self.bytes.len(), |length| start + length + 1);
-            self.found.retain(|secret| {
-                let is_inside = start <= secret.range.start && secret.range.end <= end;
-                !is_inside || secret.range == (start..end)
-            });
-        }
+        let is_inside =
+            |place: &Range<usize>, secret: &Secret| place.start <= secret.range.start && secret.range.end <= place.end;
+        let placeholders = &self.placeholders;
+        self.found.retain(|secret| !placeholders.iter().any(|place| is_inside(place, secret) && secret.range != *place));
     }
 
     /// Puts what was found in order, takes apart what overlaps, and gives the places in the text as it was sent.
@@ -365,6 +376,15 @@ pub(super) fn settle(found: &mut Vec<Secret>) {
     }
     settled.extend(tails.into_iter().rev());
     *found = settled;
+}
+
+/// Where placeholders are that redaction put for secrets.
+fn placeholders(text: &[u8]) -> Vec<Range<usize>> {
+    let ends = |start: usize| {
+        let rest = text.get(start..).unwrap_or_default();
+        start..memchr::memchr(b']', rest).map_or(text.len(), |length| start + length + 1)
+    };
+    memchr::memmem::find_iter(text, b"[redacted:").map(ends).collect()
 }
 
 const fn is_quote(byte: u8) -> bool {
