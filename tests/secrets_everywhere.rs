@@ -9,13 +9,13 @@ use std::io::Cursor;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hopwire::analysis::{Analysis, Options as Judging, Summary};
+use hopwire::capture::write::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use hopwire::capture::{Input, SavedCapture};
 use hopwire::convert::{Choice, Format, Options, convert, prove};
 use hopwire::decode::{Decoder, Limits};
 use hopwire::model::{Frame, LinkType, Packet, Tail, Timestamp};
 use hopwire::report::Recorder;
 use hopwire::rules::{Outcome, Severity};
-use hopwire::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use hopwire::session::{Kind, Redactor};
 use support::{Connection, Random, Sent, decode};
 

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use hopwire::capture::write::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use hopwire::capture::{Batch, Input, PacketSource as _, SavedCapture};
-use hopwire::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use proptest::prelude::*;
 use require::{Need, skip};
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use crate::analysis::{Counts, LossRow, TlsRow};
 use crate::hops::HopId;
-use crate::model::{Anomaly, Exchange, FlowClosed, Handshake, Loss, LossReason, Protocol, SealedExchange};
-use crate::rules::{Completeness, Gaps, Regular, ShutFlows, TlsFailures, UndecodedFlows, Unseen};
+use crate::model::{Anomaly, Exchange, FlowClosed, Handshake, Loss, LossReason, Protocol, Proxied, SealedExchange};
+use crate::rules::{Completeness, Gaps, ProxiedFlows, Regular, ShutFlows, TlsFailures, UndecodedFlows, Unseen};
 
 /// How many rows of shut TLS flows that look different are kept; further ones join the last.
 const TLS_ROWS_MAX: usize = 256;
@@ -19,6 +19,7 @@ pub(super) struct Flows {
     pub(super) regular: Vec<Regular>,
     pub(super) undecoded: Vec<UndecodedFlows>,
     pub(super) tls_failures: Vec<TlsFailures>,
+    pub(super) proxied: Vec<ProxiedFlows>,
 }
 
 impl Flows {
@@ -109,6 +110,20 @@ impl Flows {
         count_word(&mut total.tls_undecrypted, reason);
         if let Some(hop) = hop {
             self.add_shut(closed, hop, reason);
+        }
+    }
+
+    /// Counts a flow that begins with a PROXY header, by version.
+    pub(super) fn add_proxied(&mut self, proxied: &Proxied, hop: HopId) {
+        let header = &proxied.header;
+        let known = self.proxied.iter().position(|row| (row.hop, row.version) == (hop, header.version));
+        let at = known.unwrap_or_else(|| {
+            let (version, first) = (header.version, header.stamp.frame);
+            self.proxied.push(ProxiedFlows { hop, version, first, ..ProxiedFlows::default() });
+            self.proxied.len() - 1
+        });
+        if let Some(row) = self.proxied.get_mut(at) {
+            row.add(proxied);
         }
     }
 

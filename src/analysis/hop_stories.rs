@@ -121,7 +121,20 @@ fn exchange(text: &str, id: ExchangeId, endpoints: Endpoints, is_tls: bool, numb
     };
     let view = TlsView { version: Some(TlsVersion::Tls13), ..TlsView::default() };
     let transport = if is_tls { Transport::Tls(std::sync::Arc::new(view)) } else { Transport::Clear };
-    (end, Exchange { id, endpoints, transport, request, interim: Vec::new(), outcome, ending: None, anomalies: Vec::new() })
+    (
+        end,
+        Exchange {
+            id,
+            endpoints,
+            transport,
+            request,
+            interim: Vec::new(),
+            outcome,
+            ending: None,
+            tunnel: None,
+            anomalies: Vec::new(),
+        },
+    )
 }
 
 fn add_fields(headers: &mut Headers, fields: &str) {

@@ -172,6 +172,7 @@ impl Stage {
             regular: &flows.regular,
             undecoded: &flows.undecoded,
             tls_failures: &flows.tls_failures,
+            proxied: &flows.proxied,
             logs: &logs,
             now,
         };
@@ -228,7 +229,7 @@ impl Stage {
 
     /// The hop of an exchange that was judged, and what it means in S3.
     fn place<'x>(&self, member: &'x Member) -> Option<(HopId, Option<Call<'x>>)> {
-        Some((self.topology.find(member.exchange.endpoints.server)?, self.read(&member.exchange)))
+        Some((self.topology.find_exchange(&member.exchange)?, self.read(&member.exchange)))
     }
 
     /// What an exchange means in S3. A request in plaintext that came to a TLS port is no call: no store has read it.
@@ -306,7 +307,10 @@ impl Stage {
     }
 
     fn count_client(&mut self, call: &Call<'_>, hop: HopId) -> ClientId {
-        self.topology.count_call(hop);
+        // Of a call whose request is not in the capture only the response is judged.
+        if !call.exchange.request.method().is_empty() {
+            self.topology.count_call(hop);
+        }
         self.clients.count_call(hop, call.exchange.endpoints.client.ip, agent_of(call), || call.client())
     }
 
@@ -324,6 +328,7 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };
@@ -343,7 +348,11 @@ impl Stage {
             self.flows.add_failed(closed, hop);
         }
         let used = self.topology.count_shut_flow(closed).or(undecoded).or(failed);
-        let used = used.or_else(|| self.topology.find(closed.endpoints.server));
+        if let Some(proxied) = closed.proxied.as_deref() {
+            let hop = self.topology.proxied_hop(closed);
+            self.flows.add_proxied(proxied, hop);
+        }
+        let used = used.or_else(|| self.topology.find_flow(closed));
         let hop = used.or_else(|| self.topology.recorded_hop(closed));
         self.flows.handle_close(closed, hop);
         let ended = self.endings.handle_close(closed);
@@ -373,6 +382,7 @@ impl Stage {
             regular: &self.flows.regular,
             undecoded: &self.flows.undecoded,
             tls_failures: &self.flows.tls_failures,
+            proxied: &self.flows.proxied,
             logs: &self.logs,
             now: self.now,
         };

@@ -172,6 +172,8 @@ impl Script {
             anomalies: Vec::new(),
             first_gap: None,
             undecoded: Vec::new(),
+            proxied: None,
+            tunnel: None,
         };
         self.open.push((closed, transport));
         self.ordinal = 0;
@@ -243,8 +245,17 @@ impl Script {
         let (closed, transport) = self.open.last().unwrap();
         let id = ExchangeId { flow: closed.flow, ordinal: self.ordinal };
         let (endpoints, transport) = (closed.endpoints, transport.clone());
-        let exchange =
-            Exchange { id, endpoints, transport, request, interim: Vec::new(), outcome, ending: None, anomalies: Vec::new() };
+        let exchange = Exchange {
+            id,
+            endpoints,
+            transport,
+            request,
+            interim: Vec::new(),
+            outcome,
+            ending: None,
+            tunnel: None,
+            anomalies: Vec::new(),
+        };
         self.events.push(Event::Exchange(Box::new(exchange)));
     }
 }

@@ -27,6 +27,7 @@ mod snoop;
 mod source;
 mod summary;
 mod walk;
+pub mod write;
 
 pub use batch::Batch;
 pub use bytes::{Input, ReadAt};

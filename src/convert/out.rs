@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use crate::capture::Interface;
+use crate::capture::write::pcapng::{InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 use crate::convert::{ConvertError, pcap};
 use crate::model::{LinkType, Packet, Secret, Timestamp};
-use crate::session::pcapng::{InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 
 /// A format of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,16 @@
 //! What a flow carries: the ordered octets of both sides go in, the protocol is recognised, exchanges come out.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use crate::decode::detect::{Found, Search, Verdict};
 use crate::decode::http1::{self, Connection};
 use crate::decode::limits::Limits;
 use crate::decode::tls::{self, Plain, Secrets};
+use crate::decode::tunnel::Tunnel;
 use crate::model::{
-    Anomaly, Close, Endpoints, Event, ExchangeId, FlowId, Handshake, Loss, LossReason, Protocol, SealedExchange, Side, Stamp,
-    TlsFailure, TlsFailureKind, Transport,
+    Anomaly, Close, Endpoints, Event, ExchangeId, FlowId, Handshake, Loss, LossReason, Protocol, ProxyHeader, SealedExchange,
+    Side, Stamp, TlsFailure, TlsFailureKind, Transport,
 };
 
 /// What the reader above a flow has to know of it.
@@ -17,6 +20,8 @@ pub(super) struct Place<'a> {
     /// Whether the first octet of the flow was seen.
     pub(super) has_start: bool,
     pub(super) limits: &'a Limits,
+    /// Takes the PROXY header before the content, where there is one.
+    pub(super) proxy_header: Cell<Option<ProxyHeader>>,
 }
 
 /// The reader of a flow's octets.
@@ -29,6 +34,8 @@ pub(super) enum Content {
     Clear(Box<Text>),
     /// TLS records.
     Sealed(Box<Sealed>),
+    /// The content of a tunnel, behind the HTTP/1 that asked for it.
+    Tunnel(Box<Tunnel>),
     /// HTTP/1 that both sides have ended and all of which was given out: so many exchanges.
     Over(u32),
 }
@@ -69,26 +76,6 @@ struct Inner {
     early_data: bool,
 }
 
-/// Octets whose protocol is not known.
-#[derive(Default)]
-pub(super) struct Search {
-    pieces: Vec<(Side, Stamp, Vec<u8>)>,
-    pieces_bytes: usize,
-    tries: u16,
-    /// What it is, where it is known and not decoded.
-    known: Option<LossReason>,
-    lost: Option<Loss>,
-    has_start: bool,
-}
-
-/// Octets that are kept while it is open what they are.
-const UNDECIDED_BYTES_MAX: usize = 4096;
-/// How many times the start of later segments is tried once the first octets were not recognised.
-const TRIES_MAX: u16 = 256;
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-/// How both sides of SSH begin (RFC 4253 section 4.2); nearly all that follows is encrypted.
-const SSH_GREETING: &[u8] = b"SSH-";
-
 impl Content {
     /// Octets in order. Tells whether they show that the sides were taken for each other: from now on, and for these octets,
     /// `from` is to be the other one.
@@ -102,29 +89,45 @@ impl Content {
     ) -> Roles {
         match self {
             Self::Silent => {
-                *self = Self::Clear(Box::new(Text::Search(Search { has_start: place.has_start, ..Search::default() })));
+                *self = Self::Clear(Box::new(Text::Search(Search::new(place.has_start))));
             }
             Self::Over(exchanges) => {
                 let http = Connection::new(place.flow, place.endpoints, Transport::Clear, &place.limits.http1);
                 *self = Self::Clear(Box::new(Text::Http(http.after(*exchanges))));
             }
-            Self::Clear(_) | Self::Sealed(_) => {}
+            Self::Clear(_) | Self::Sealed(_) | Self::Tunnel(_) => self.enter_tunnel(),
         }
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => {
-                if let Text::Search(search) = text.as_mut()
-                    && let Some((pieces, verdict)) = search.handle_data(from, stamp, data, true)
-                {
-                    return self.handle_verdict(place, verdict, pieces, (from, stamp, data), secrets);
+                if let Text::Search(search) = text.as_mut() {
+                    let found = search.handle_data(from, stamp, data, true);
+                    if search.proxy_header.is_some() {
+                        place.proxy_header.set(search.proxy_header);
+                    }
+                    let Some(found) = found else { return Roles::Known };
+                    return self.handle_verdict(place, found, (from, stamp, data), secrets);
                 }
                 if let Text::Http(http) = text.as_mut() {
                     http.handle_data(from, stamp, data);
                 }
             }
             Self::Sealed(sealed) => sealed.handle_data(from, stamp, data, secrets),
+            Self::Tunnel(tunnel) => tunnel.handle_data(place, from, stamp, data, secrets),
         }
         Roles::Known
+    }
+
+    /// What comes after a tunnel was agreed to is a connection of its own.
+    fn enter_tunnel(&mut self) {
+        if !matches!(self, Self::Clear(text) if matches!(text.as_ref(), Text::Http(http) if http.is_tunnel())) {
+            return;
+        }
+        if let Self::Clear(text) = std::mem::take(self)
+            && let Text::Http(outer) = *text
+        {
+            *self = Self::Tunnel(Box::new(Tunnel::new(outer)));
+        }
     }
 
     /// Octets in order of what was recognised as HTTP/1 in clear; tells whether it was, and they were taken.
@@ -132,6 +135,7 @@ impl Content {
     pub(super) fn read_on(&mut self, from: Side, stamp: Stamp, data: &[u8]) -> bool {
         if let Self::Clear(text) = self
             && let Text::Http(http) = text.as_mut()
+            && !http.is_tunnel()
         {
             http.handle_data(from, stamp, data);
             return true;
@@ -143,11 +147,11 @@ impl Content {
     fn handle_verdict(
         &mut self,
         place: &Place<'_>,
-        verdict: Verdict,
-        pieces: Vec<Piece>,
+        Found { pieces, verdict, skip }: Found,
         (from, stamp, data): (Side, Stamp, &[u8]),
         secrets: &mut Secrets<'_>,
     ) -> Roles {
+        let data = data.get(skip..).unwrap_or_default();
         let (roles, endpoints) = match verdict {
             Verdict::Reversed => {
                 let Endpoints { client, server } = place.endpoints;
@@ -173,6 +177,7 @@ impl Content {
     pub(super) fn absorb(&mut self, from: Side, data: &[u8]) -> bool {
         match self {
             Self::Sealed(sealed) if !sealed.is_plain(from) => sealed.tls.absorb(from, data),
+            Self::Tunnel(tunnel) => tunnel.inner.absorb(from, data),
             Self::Silent | Self::Clear(_) | Self::Sealed(_) | Self::Over(_) => false,
         }
     }
@@ -182,6 +187,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_skip(from, stamp, length),
+            Self::Tunnel(tunnel) => tunnel.inner.handle_skip(from, stamp, length, secrets),
             Self::Sealed(sealed) if sealed.is_plain(from) => {}
             Self::Sealed(sealed) => sealed.tls.handle_skip(from, stamp, length, secrets, &mut sealed.inner),
         }
@@ -192,6 +198,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_gap(from, stamp, length),
+            Self::Tunnel(tunnel) => tunnel.inner.handle_gap(from, stamp, length, secrets),
             Self::Sealed(sealed) if sealed.is_plain(from) => {}
             Self::Sealed(sealed) => sealed.tls.handle_gap(from, stamp, length, secrets, &mut sealed.inner),
         }
@@ -202,6 +209,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => {}
             Self::Clear(text) => text.handle_close(from, stamp, how),
+            Self::Tunnel(tunnel) => tunnel.handle_close(from, stamp, how, secrets),
             Self::Sealed(sealed) => sealed.tls.handle_close(from, stamp, how, secrets, &mut sealed.inner),
         }
     }
@@ -214,6 +222,9 @@ impl Content {
             http.handle_anomaly(from, anomaly);
             return true;
         }
+        if let Self::Tunnel(tunnel) = self {
+            return tunnel.inner.handle_anomaly(from, anomaly);
+        }
         false
     }
 
@@ -222,6 +233,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.held_bytes(),
+            Self::Tunnel(tunnel) => tunnel.held_bytes(),
             Self::Sealed(sealed) => sealed.tls.held_bytes() + sealed.inner.text.held_bytes(),
         }
     }
@@ -231,6 +243,7 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.skippable(from),
+            Self::Tunnel(tunnel) => tunnel.inner.skippable(from),
             Self::Sealed(sealed) if sealed.is_plain(from) => u64::MAX,
             Self::Sealed(sealed) => sealed.tls.skippable(from),
         }
@@ -241,7 +254,16 @@ impl Content {
         match self {
             Self::Silent | Self::Over(_) => 0,
             Self::Clear(text) => text.drain(out),
+            Self::Tunnel(tunnel) => tunnel.drain(out),
             Self::Sealed(sealed) => sealed.drain(out),
+        }
+    }
+
+    /// The target that a CONNECT named, whose content this is.
+    pub(super) fn tunnel_target(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.target.as_ref(),
+            Self::Silent | Self::Clear(_) | Self::Sealed(_) | Self::Over(_) => None,
         }
     }
 
@@ -261,6 +283,7 @@ impl Content {
         match self {
             Self::Silent => Protocol::Silent,
             Self::Over(_) => Protocol::Http1,
+            Self::Tunnel(tunnel) => tunnel.protocol(),
             Self::Clear(text) => match text.as_ref() {
                 Text::Http(_) => Protocol::Http1,
                 Text::Search(search) if search.known == Some(LossReason::Http2) => Protocol::Http2,
@@ -284,84 +307,6 @@ pub(super) enum Roles {
     /// The side that accepted the flow sends the requests: data in a SYN-ACK, or a proxy that the server was told to use.
     Reversed,
 }
-
-enum Verdict {
-    Http,
-    /// HTTP with the sides exchanged.
-    Reversed,
-    Tls,
-}
-
-impl Search {
-    /// Looks at the octets; gives what was held back and what it is, once that is known. The octets given last are then
-    /// still to be handled by the caller.
-    fn handle_data(&mut self, from: Side, stamp: Stamp, data: &[u8], is_outermost: bool) -> Option<(Vec<Piece>, Verdict)> {
-        if self.known.is_some() || self.tries >= TRIES_MAX {
-            self.lose(stamp, data.len() as u64);
-            return None;
-        }
-        let before: Vec<u8> =
-            self.pieces.iter().filter(|(side, ..)| *side == from).flat_map(|(.., bytes)| bytes).copied().collect();
-        let joined = if before.is_empty() { None } else { Some([before.as_slice(), data].concat()) };
-        let start = joined.as_deref().unwrap_or(data);
-        let is_ssh = self.tries == 0 && start.starts_with(SSH_GREETING);
-        if start.starts_with(HTTP2_PREFACE) || is_ssh {
-            self.known = Some(if is_ssh { LossReason::Encrypted } else { LossReason::Http2 });
-            self.give_up_pieces();
-            self.lose(stamp, data.len() as u64);
-            return None;
-        }
-        let http = http1::probe(from, start);
-        let tls = if is_outermost { tls::probe(start) } else { tls::Probe::No };
-        match (http, tls) {
-            (_, tls::Probe::Yes) => Some((std::mem::take(&mut self.pieces), Verdict::Tls)),
-            (http1::Probe::Yes, _) => Some((std::mem::take(&mut self.pieces), Verdict::Http)),
-            (http1::Probe::No, tls::Probe::No) if is_outermost && http1::is_surely(from.other(), data) => {
-                self.give_up_pieces();
-                Some((Vec::new(), Verdict::Reversed))
-            }
-            (http1::Probe::No, tls::Probe::No) => {
-                self.give_up_pieces();
-                self.lose(stamp, data.len() as u64);
-                self.tries += 1;
-                None
-            }
-            (http1::Probe::Unsure, _) | (_, tls::Probe::Unsure) => {
-                if self.pieces_bytes + data.len() > UNDECIDED_BYTES_MAX {
-                    self.give_up_pieces();
-                    self.lose(stamp, data.len() as u64);
-                    self.tries += 1;
-                } else {
-                    self.pieces_bytes += data.len();
-                    self.pieces.push((from, stamp, data.to_vec()));
-                }
-                None
-            }
-        }
-    }
-
-    fn give_up_pieces(&mut self) {
-        self.pieces_bytes = 0;
-        for (_, stamp, bytes) in std::mem::take(&mut self.pieces) {
-            self.lose(stamp, bytes.len() as u64);
-        }
-    }
-
-    fn lose(&mut self, stamp: Stamp, bytes: u64) {
-        let reason = match (self.known, self.has_start) {
-            (Some(reason), _) => reason,
-            (None, true) => LossReason::NotHttp,
-            (None, false) => LossReason::BeforeFirstMessage,
-        };
-        let lost = self.lost.get_or_insert(Loss { reason, flow: None, bytes: 0, stamp });
-        lost.bytes += bytes;
-        if let Some(reason) = self.known {
-            lost.reason = reason;
-        }
-    }
-}
-
-type Piece = (Side, Stamp, Vec<u8>);
 
 impl Text {
     fn http(flow: FlowId, endpoints: Endpoints, transport: Transport, config: &Arc<http1::Config>) -> Self {
@@ -398,8 +343,10 @@ impl Text {
 
     fn skippable(&self, from: Side) -> u64 {
         match self {
-            Self::Search(search) if search.known.is_some() || search.tries >= TRIES_MAX => u64::MAX,
+            Self::Search(search) if search.is_over() => u64::MAX,
             Self::Search(_) => 0,
+            // What follows is read by another one.
+            Self::Http(http) if http.is_tunnel() => 0,
             Self::Http(http) => http.skippable(from),
         }
     }
@@ -450,6 +397,7 @@ impl Content {
             Self::Silent | Self::Over(_) => None,
             Self::Clear(text) => text.take_loss(flow),
             Self::Sealed(sealed) => sealed.inner.text.take_loss(flow),
+            Self::Tunnel(tunnel) => return exchanges + tunnel.drain_end(flow, secrets, out),
         };
         if let Some(loss) = loss {
             out(Event::Lost(loss));
@@ -462,7 +410,7 @@ impl Sealed {
     fn new(place: &Place<'_>) -> Self {
         let tls = tls::Connection::new(place.limits);
         let inner = Inner {
-            text: Text::Search(Search { has_start: true, ..Search::default() }),
+            text: Text::Search(Search::new(true)),
             flow: place.flow,
             endpoints: place.endpoints,
             config: Arc::clone(&place.limits.http1),
@@ -545,7 +493,7 @@ impl tls::Sink for Inner {
 impl Inner {
     fn handle_data(&mut self, from: Side, stamp: Stamp, bytes: &[u8]) {
         if let Text::Search(search) = &mut self.text {
-            let Some((pieces, _)) = search.handle_data(from, stamp, bytes, false) else { return };
+            let Some(Found { pieces, .. }) = search.handle_data(from, stamp, bytes, false) else { return };
             self.text = Text::http(self.flow, self.endpoints, self.transport.clone(), &self.config);
             for (side, stamp, bytes) in pieces {
                 self.handle_data(side, stamp, &bytes);

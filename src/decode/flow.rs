@@ -4,10 +4,12 @@
 //! it answers. A segment acknowledges what its sender had received, so it is held until those octets were delivered (or
 //! given up), and any order of packets in the capture gives the same exchanges.
 
+mod fast_path;
 mod holes;
 mod overlap;
-mod passing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use crate::decode::content::Content;
 use crate::decode::ends::{Ends, KeptEnds, Way};
@@ -20,10 +22,11 @@ use crate::decode::segment::Segment;
 use crate::decode::stream::{Held, Overlap, Stream, distance};
 use crate::decode::tls::Secrets;
 use crate::model::{
-    Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, Loss, LossReason, Side, Stamp, Timestamp, Undecoded,
+    Anomaly, Close, Endpoint, Endpoints, Event, FlowClosed, FlowId, Frame, Loss, LossReason, Proxied, Side, Stamp, Timestamp,
+    Undecoded,
 };
 
-pub(super) use passing::Passing;
+pub(super) use fast_path::FastPath;
 
 /// What handling a flow needs from outside it.
 pub(super) struct Surroundings<'a, 's> {
@@ -77,6 +80,7 @@ struct Rare {
     wake: Option<Timestamp>,
     /// Stream bytes that were not decoded, by reason.
     undecoded: Vec<Undecoded>,
+    proxied: Option<Box<Proxied>>,
 }
 
 /// A reset this far from what is expected was not sent by the peers.
@@ -494,6 +498,8 @@ impl Flow {
             anomalies: rare.anomalies,
             first_gap: rare.first_gap,
             undecoded: rare.undecoded,
+            proxied: rare.proxied,
+            tunnel: self.content.tunnel_target().cloned(),
         }
     }
 
@@ -550,8 +556,15 @@ const fn client_by_port([first, second]: [Endpoint; 2]) -> Way {
     if first.port < second.port { Way::Back } else { Way::Forth }
 }
 
-/// Remembers the bytes of a flow that were not decoded.
+/// Remembers the bytes of a flow that were not decoded, and what a PROXY header was answered with.
 fn note_loss(rare: &mut Option<Box<Rare>>, event: &Event) {
+    if let (Event::Exchange(exchange), Some(rare)) = (event, rare.as_mut())
+        && let Some(proxied) = &mut rare.proxied
+        && let Some(status) = exchange.status()
+    {
+        proxied.is_refused = status == 400 && (proxied.is_refused || proxied.status.is_none());
+        proxied.status.get_or_insert(status);
+    }
     let Event::Lost(Loss { reason, bytes: bytes @ 1.., stamp, .. }) = event else { return };
     if reason.is_encrypted() || *reason == LossReason::Evicted {
         return;

@@ -3,13 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::decode::deadlines::Deadlines;
 use crate::decode::ends::{Ends, Way};
-use crate::decode::flow::{Flow, Passing, Surroundings, Taken};
+use crate::decode::flow::{FastPath, Flow, Surroundings, Taken};
+use crate::decode::http1::{Config, Shapes};
 use crate::decode::limits::Limits;
 use crate::decode::recent::Recent;
 use crate::decode::segment::Segment;
@@ -65,11 +67,15 @@ pub struct Flows {
     /// What is left to close at the end, the last first.
     ending: Vec<(FlowId, u32)>,
     events: Vec<(u64, Event)>,
+    /// No segment takes the fast path.
+    #[cfg(test)]
+    pub(super) is_slow: bool,
 }
 
 impl Flows {
-    /// An empty table. The limits are those of this share.
-    pub fn new(limits: Limits) -> Self {
+    /// An empty table. The limits are those of this share; what it remembers of heads is its own.
+    pub fn new(mut limits: Limits) -> Self {
+        limits.http1 = Arc::new(Config { shapes: Shapes::default(), ..Config::clone(&limits.http1) });
         Self {
             keylog: KeyLog::new(),
             sessions: Sessions::new(),
@@ -89,6 +95,8 @@ impl Flows {
             now: Timestamp::from_nanos(i64::MIN),
             ending: Vec::new(),
             events: Vec::new(),
+            #[cfg(test)]
+            is_slow: false,
         }
     }
 
@@ -105,11 +113,15 @@ impl Flows {
             None => self.insert(&ends, incoming),
         };
         let Some(flow) = self.flows.get_mut(slot) else { return };
-        match flow.pass(from, incoming) {
-            Passing::Acknowledges => {}
-            Passing::Next(side) => self.handle_next(slot, from, side, incoming),
+        #[cfg(test)]
+        let found = if self.is_slow { FastPath::Unusual } else { flow.fast_path(from, incoming) };
+        #[cfg(not(test))]
+        let found = flow.fast_path(from, incoming);
+        match found {
+            FastPath::Acknowledges => {}
+            FastPath::Next(side) => self.handle_next(slot, from, side, incoming),
             // A fresh flow takes whatever comes first.
-            Passing::Unusual => {
+            FastPath::Unusual => {
                 while self.handle_unusual(slot, from, incoming) == Taken::NewConnection {
                     self.close(slot, incoming.ordinal);
                     slot = self.insert(&ends, incoming);
@@ -226,7 +238,7 @@ impl Flows {
             recent: &mut self.recent_octets,
             out: &mut |event| events.push((ordinal, event)),
         };
-        if flow.pass_octets(from, side, incoming, &mut around) {
+        if flow.deliver_next(from, side, incoming, &mut around) {
             let before = flow.weigh();
             self.content_bytes = (self.content_bytes + flow.content_bytes()).saturating_sub(before);
             self.shed(ordinal);

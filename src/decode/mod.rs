@@ -3,6 +3,7 @@
 mod content;
 mod deadlines;
 mod decoder;
+mod detect;
 pub mod dissector;
 mod ends;
 mod flow;
@@ -12,6 +13,7 @@ pub mod fragment;
 pub mod http1;
 mod limits;
 mod link;
+mod proxy_header;
 mod recent;
 pub mod segment;
 #[doc(hidden)]
@@ -19,6 +21,7 @@ pub mod shards;
 mod slab;
 mod stream;
 pub mod tls;
+mod tunnel;
 mod tunnels;
 mod wireless;
 

@@ -13,8 +13,9 @@ mod topology;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Untrusted};
 
 pub use clients::{ClientId, ClientView, Clients};
 pub use correlate::{Chain, Correlator, Join, Member};
@@ -65,6 +66,8 @@ pub struct Hop {
     pub name: String,
     /// The endpoints that answer; the first [`Hop::SERVERS_MAX`].
     pub servers: Vec<Endpoint>,
+    /// The target that CONNECT named (`host:port`; wire text), where the hop is inside tunnels: its servers are then the proxies.
+    pub target: Option<Arc<str>>,
     /// The addresses that ask; the first [`Hop::CLIENTS_MAX`].
     pub clients: Vec<IpAddr>,
     /// In clear, inside TLS, or both.
@@ -86,6 +89,14 @@ pub struct Hop {
 }
 
 impl Hop {
+    /// Who answers, in words: the target of a tunnel, or the endpoints.
+    pub fn server_texts(&self) -> Vec<String> {
+        match &self.target {
+            Some(target) => vec![Untrusted(target.as_bytes()).to_string()],
+            None => self.servers.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// How many servers of one hop are listed.
     pub const SERVERS_MAX: usize = 64;
     /// How many clients of one hop are listed.

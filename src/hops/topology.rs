@@ -2,6 +2,7 @@
 //! hop is first used, and what leads to what is told from addresses, or on one machine from the headers that proxies add.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -29,6 +30,8 @@ pub struct Topology {
     /// Whether the user named addresses, which then speak before recorded names.
     is_named_by_user: bool,
     by_server: HashMap<Endpoint, HopId>,
+    /// Hops inside tunnels, by the proxy and the target that CONNECT named.
+    by_target: HashMap<(Endpoint, Arc<str>), HopId>,
     hops: Vec<Hop>,
     last: Option<(Endpoint, HopId)>,
     /// Hops, where their calls were seen to go on, and how many calls.
@@ -79,7 +82,8 @@ impl Topology {
     /// Gathers what an exchange tells about the parts of its two ends. Cheap once enough is known.
     pub fn observe_exchange(&mut self, exchange: &Exchange) {
         let server = exchange.endpoints.server;
-        if self.last_known == Some(server) {
+        // What passes in a tunnel tells nothing of the proxy.
+        if self.last_known == Some(server) || exchange.tunnel.is_some() {
             return;
         }
         if let Some(evidence) = self.evidence_of(server) {
@@ -95,6 +99,9 @@ impl Topology {
         let Protocol::Tls { view, .. } = &closed.protocol else {
             return;
         };
+        if closed.tunnel.is_some() {
+            return;
+        }
         if let Some(evidence) = self.evidence_of(closed.endpoints.server) {
             evidence.observe_tls(view.sni.as_deref());
         }
@@ -102,7 +109,7 @@ impl Topology {
 
     /// The hop of an exchange, counted; names the hop where it is new.
     pub fn count_exchange(&mut self, exchange: &Exchange) -> HopId {
-        let id = self.hop_of(exchange.endpoints, transport_of(exchange));
+        let id = self.hop_in(exchange.endpoints, exchange.tunnel.as_ref(), transport_of(exchange));
         if let Some(hop) = self.hops.get_mut(id.0 as usize) {
             hop.exchanges += 1;
         }
@@ -136,7 +143,7 @@ impl Topology {
         if matches!(handshake, Handshake::Failed(_)) {
             return None;
         }
-        let id = self.hop_of(closed.endpoints, HopTransport::Tls);
+        let id = self.hop_in(closed.endpoints, closed.tunnel.as_ref(), HopTransport::Tls);
         self.hops.get_mut(id.0 as usize)?.shut_flows += 1;
         Some(id)
     }
@@ -146,9 +153,15 @@ impl Topology {
         let Protocol::Tls { handshake: Handshake::Failed(_), .. } = &closed.protocol else {
             return None;
         };
-        let id = self.hop_of(closed.endpoints, HopTransport::Tls);
+        let id = self.hop_in(closed.endpoints, closed.tunnel.as_ref(), HopTransport::Tls);
         self.hops.get_mut(id.0 as usize)?.failed_flows += 1;
         Some(id)
+    }
+
+    /// The hop of a flow that begins with a PROXY header.
+    pub fn proxied_hop(&mut self, closed: &FlowClosed) -> HopId {
+        let is_tls = matches!(closed.protocol, Protocol::Tls { .. });
+        self.hop_in(closed.endpoints, closed.tunnel.as_ref(), if is_tls { HopTransport::Tls } else { HopTransport::Clear })
     }
 
     /// The hop of a plaintext flow of which some bytes were not decoded, counted; `None` where there are no such bytes.
@@ -156,7 +169,7 @@ impl Topology {
         if closed.undecoded.is_empty() || !closed.protocol.is_readable() {
             return None;
         }
-        let id = self.hop_of(closed.endpoints, HopTransport::Clear);
+        let id = self.hop_in(closed.endpoints, closed.tunnel.as_ref(), HopTransport::Clear);
         self.hops.get_mut(id.0 as usize)?.undecoded_flows += 1;
         Some(id)
     }
@@ -174,6 +187,23 @@ impl Topology {
         };
         let is_recorded = self.recorded.contains_key(&closed.endpoints.server);
         is_recorded.then(|| self.hop_of(closed.endpoints, transport))
+    }
+
+    /// The hop of an exchange, where it has been counted.
+    pub fn find_exchange(&self, exchange: &Exchange) -> Option<HopId> {
+        self.find_in(exchange.endpoints.server, exchange.tunnel.as_ref())
+    }
+
+    /// The hop of a flow, where something of it was counted.
+    pub fn find_flow(&self, closed: &FlowClosed) -> Option<HopId> {
+        self.find_in(closed.endpoints.server, closed.tunnel.as_ref())
+    }
+
+    fn find_in(&self, server: Endpoint, tunnel: Option<&Arc<str>>) -> Option<HopId> {
+        match tunnel {
+            Some(target) => self.by_target.get(&(server, Arc::clone(target))).copied(),
+            None => self.find(server),
+        }
     }
 
     /// The hop of a server, where it has been used.
@@ -272,6 +302,35 @@ impl Topology {
         Some(self.evidence.entry(server).or_default())
     }
 
+    /// The hop of what passes between those ends, or inside a tunnel between them.
+    fn hop_in(&mut self, endpoints: Endpoints, tunnel: Option<&Arc<str>>, transport: HopTransport) -> HopId {
+        let Some(target) = tunnel else { return self.hop_of(endpoints, transport) };
+        let key = (endpoints.server, Arc::clone(target));
+        let id = match self.by_target.get(&key) {
+            Some(id) => *id,
+            None => self.add_tunnel(key, endpoints, transport),
+        };
+        self.note_use(id, endpoints, transport);
+        id
+    }
+
+    fn add_tunnel(&mut self, key: (Endpoint, Arc<str>), endpoints: Endpoints, transport: HopTransport) -> HopId {
+        let (server, target) = (&key.0, &key.1);
+        let (host, port) = split_authority(target);
+        let declared = self.declared.iter().find(|declared| declares_target(declared, host, port)).map(|one| one.name.clone());
+        let is_declared = declared.is_some();
+        let word = naming::host_word(host).unwrap_or_else(|| "server".to_owned());
+        let name = declared.unwrap_or_else(|| self.unique(format!("{}-{word}", self.client_word(endpoints)), *server));
+        let id = self.push(name, *server, transport, is_declared);
+        if let Some(hop) = self.hops.get_mut(id.0 as usize).filter(|hop| hop.exchanges == 0 && hop.target.is_none()) {
+            hop.target = Some(Arc::clone(target));
+        }
+        if self.by_target.len() < Self::SERVERS_MAX {
+            self.by_target.insert(key, id);
+        }
+        id
+    }
+
     fn hop_of(&mut self, endpoints: Endpoints, transport: HopTransport) -> HopId {
         let id = match self.last {
             Some((server, id)) if server == endpoints.server => id,
@@ -281,6 +340,12 @@ impl Topology {
             },
         };
         self.last = Some((endpoints.server, id));
+        self.note_use(id, endpoints, transport);
+        id
+    }
+
+    /// Remembers who uses a hop, and how.
+    fn note_use(&mut self, id: HopId, endpoints: Endpoints, transport: HopTransport) {
         if let Some(hop) = self.hops.get_mut(id.0 as usize) {
             if hop.transport != transport {
                 hop.transport = HopTransport::Mixed;
@@ -292,7 +357,6 @@ impl Topology {
                 hop.clients.push(endpoints.client.ip);
             }
         }
-        id
     }
 
     fn add(&mut self, endpoints: Endpoints, transport: HopTransport) -> HopId {
@@ -309,35 +373,46 @@ impl Topology {
             hop.name == name
                 && (declared.is_some()
                     || recorded.is_some()
-                    || (!hop.declared && hop.transport == transport && hop.servers.iter().any(|have| have.port == server.port)))
+                    || (!hop.declared
+                        && hop.target.is_none()
+                        && hop.transport == transport
+                        && hop.servers.iter().any(|have| have.port == server.port)))
         });
         let id = match same {
             Some(index) => self.join(index, server),
-            None if self.hops.len() < Self::HOPS_MAX => {
-                let id = HopId(u32::try_from(self.hops.len()).unwrap_or(u32::MAX));
+            None => {
                 let name = if declared.is_some() { name } else { self.unique(name, server) };
-                self.hops.push(Hop {
-                    id,
-                    name,
-                    servers: vec![server],
-                    clients: Vec::new(),
-                    transport,
-                    exchanges: 0,
-                    calls: 0,
-                    shut_flows: 0,
-                    failed_flows: 0,
-                    undecoded_flows: 0,
-                    declared: declared.is_some(),
-                    upstream: None,
-                });
-                id
+                self.push(name, server, transport, declared.is_some())
             }
-            None => HopId(u32::try_from(self.hops.len().saturating_sub(1)).unwrap_or(u32::MAX)),
         };
         if self.by_server.len() < Self::SERVERS_MAX {
             self.by_server.insert(server, id);
         }
         id
+    }
+
+    /// Adds a hop; beyond the bound the last one stands for all.
+    fn push(&mut self, name: String, server: Endpoint, transport: HopTransport, declared: bool) -> HopId {
+        let number = u32::try_from(self.hops.len()).unwrap_or(u32::MAX);
+        if self.hops.len() >= Self::HOPS_MAX {
+            return HopId(number.saturating_sub(1));
+        }
+        self.hops.push(Hop {
+            id: HopId(number),
+            name,
+            servers: vec![server],
+            target: None,
+            clients: Vec::new(),
+            transport,
+            exchanges: 0,
+            calls: 0,
+            shut_flows: 0,
+            failed_flows: 0,
+            undecoded_flows: 0,
+            declared,
+            upstream: None,
+        });
+        HopId(number)
     }
 
     fn join(&mut self, index: usize, server: Endpoint) -> HopId {
@@ -396,6 +471,21 @@ impl Topology {
         let as_server = self.evidence.iter().filter_map(serves).min().map(|(_, word)| word);
         as_server.or_else(|| evidence.and_then(|evidence| evidence.client_word(client.ip))).unwrap_or_else(|| "client".to_owned())
     }
+}
+
+/// Host and port of the target of a CONNECT.
+fn split_authority(target: &str) -> (&str, Option<u16>) {
+    match target.rsplit_once(':') {
+        Some((host, port)) => (host.trim_matches(['[', ']']), port.parse().ok()),
+        None => (target, None),
+    }
+}
+
+fn declares_target(declared: &DeclaredHop, host: &str, port: Option<u16>) -> bool {
+    declared.servers.iter().any(|(name, ip, wanted)| {
+        let same_host = name.eq_ignore_ascii_case(host) || ip.is_some_and(|ip| host.parse() == Ok(ip));
+        same_host && wanted.is_none_or(|wanted| Some(wanted) == port)
+    })
 }
 
 fn transport_of(exchange: &Exchange) -> HopTransport {

@@ -1,7 +1,10 @@
 //! What comes out of a decoder.
 
+use std::sync::Arc;
+
 use crate::model::{
-    Anomaly, Close, Endpoints, Exchange, FlowId, Frame, Handshake, Loss, SealedExchange, Shut, Stamp, TlsView, Undecoded,
+    Anomaly, Close, Endpoint, Endpoints, Exchange, FlowId, Frame, Handshake, Loss, SealedExchange, Shut, Stamp, TlsView,
+    Undecoded,
 };
 
 /// One result of decoding.
@@ -114,4 +117,32 @@ pub struct FlowClosed {
     pub first_gap: Option<Frame>,
     /// Stream bytes that were captured and not decoded, by reason; inside TLS where the protocol is TLS.
     pub undecoded: Vec<Undecoded>,
+    /// The PROXY header that it begins with, and what the server made of it.
+    pub proxied: Option<Box<Proxied>>,
+    /// The target that a CONNECT named, where the flow became a tunnel to it: the protocol is that of its content.
+    pub tunnel: Option<Arc<str>>,
+}
+
+/// A PROXY header at the start of a flow (HAProxy's PROXY protocol).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyHeader {
+    /// 1 or 2.
+    pub version: u8,
+    /// The client that the proxy names.
+    pub client: Option<Endpoint>,
+    /// Where that client connected to.
+    pub server: Option<Endpoint>,
+    /// The frame that completed it.
+    pub stamp: Stamp,
+}
+
+/// A PROXY header and what the server made of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// The header.
+    pub header: ProxyHeader,
+    /// The status of the first response, where there was one.
+    pub status: Option<u16>,
+    /// Whether every response was 400.
+    pub is_refused: bool,
 }

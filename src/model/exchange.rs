@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::model::{Anomaly, Body, Close, Endpoints, FlowId, Frames, Headers, Side, Stamp, Timestamp, Transport};
 
@@ -53,6 +54,9 @@ pub struct Exchange {
     pub endpoints: Endpoints,
     /// In clear or inside TLS.
     pub transport: Transport,
+    /// The target that a CONNECT named (`host:port`; wire text), where it passed inside that tunnel. The server of
+    /// `endpoints` is then the proxy.
+    pub tunnel: Option<Arc<str>>,
     /// The request.
     pub request: Request,
     /// Interim (1xx) responses, in order; capped, the rest are an anomaly.

@@ -23,7 +23,7 @@ pub use anomaly::Anomaly;
 pub use body::{Body, Framing, is_text_type};
 pub use check::{BodyCheck, ChecksumName, Mismatch};
 pub use chunks::{ChunkRun, Chunks};
-pub use event::{Event, FlowClosed, FlowOpened, Protocol, StreamCount};
+pub use event::{Event, FlowClosed, FlowOpened, Protocol, Proxied, ProxyHeader, StreamCount};
 pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Response, Version};
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};

@@ -9,8 +9,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::capture::write::pcapng::{InterfaceId, PacketRecord, Writer};
 use crate::model::{Endpoint, Secret, Timestamp};
-use crate::session::pcapng::{InterfaceId, PacketRecord, Writer};
 
 /// Packets and secrets between the connections and the reader. At most about `room_bytes` wait at a time, and two sets of
 /// them are in memory: one that is filled, one that is read.

@@ -20,7 +20,7 @@ pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     let mut table = table(&["hop", "transport", "server", "exchanges", "S3 calls", "client"]);
     right(&mut table, &[3, 4]);
     for hop in &hops {
-        let servers: Vec<_> = hop.servers.iter().take(2).map(ToString::to_string).collect();
+        let servers: Vec<_> = hop.server_texts().into_iter().take(2).collect();
         let more = if hop.servers.len() > 2 { format!(" +{}", hop.servers.len() - 2) } else { String::new() };
         let mut clients: Vec<String> = Vec::new();
         for row in screen.report.summary.clients.iter().filter(|row| row.hop == hop.id && row.exchanges > 0) {

@@ -97,7 +97,7 @@ fn places(report: &Report<'_>, all: &[Evidence]) -> String {
 fn hops(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "<h2>Hops</h2>\n<table>\n<tr><th>hop<th>transport<th>servers<th>exchanges<th>S3 calls</tr>")?;
     for hop in &report.summary.hops {
-        let servers: Vec<_> = hop.servers.iter().map(ToString::to_string).collect();
+        let servers = hop.server_texts();
         let (name, transport) = (Markup(&hop.name), hop.transport.label());
         let (exchanges, calls) = (number(hop.exchanges), number(hop.calls));
         writeln!(out, "<tr><td>{name}<td>{transport}<td>{}<td>{exchanges}<td>{calls}</tr>", Markup(&servers.join(" ")))?;

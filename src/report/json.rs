@@ -208,6 +208,7 @@ struct UnseenView {
 struct HopView {
     name: String,
     servers: Vec<String>,
+    via: Vec<String>,
     clients: Vec<String>,
     transport: &'static str,
     exchanges: u64,
@@ -406,7 +407,8 @@ impl FromIterator<(&'static str, String)> for Pairs {
 fn hop_view(report: &Report<'_>, one: &Hop) -> HopView {
     HopView {
         name: one.name.clone(),
-        servers: one.servers.iter().map(ToString::to_string).collect(),
+        servers: one.server_texts().iter().map(|text| report.clean(text)).collect(),
+        via: if one.target.is_some() { one.servers.iter().map(ToString::to_string).collect() } else { Vec::new() },
         clients: one.clients.iter().map(ToString::to_string).collect(),
         transport: one.transport.label(),
         exchanges: one.exchanges,

@@ -80,7 +80,7 @@ fn by_finding(cause: &Finding) -> Explained {
 
 /// Why anything is readable at all.
 fn by_hop(hop: HopId, view: &View<'_>) -> String {
-    let servers = view.hops.hop(hop).map(|hop| hop.servers.iter().take(2).map(ToString::to_string).collect::<Vec<_>>());
+    let servers = view.hops.hop(hop).map(|hop| hop.server_texts().into_iter().take(2).collect::<Vec<_>>());
     let server =
         servers.filter(|servers| !servers.is_empty()).map(|servers| format!(" ({})", servers.join(", "))).unwrap_or_default();
     let behind = match view.upstream_in_tls(hop) {

@@ -31,7 +31,9 @@ pub use interrupted::{BodyCut, Extent, Interrupted, MissingPart};
 pub use judge::{Judge, Judgement, Selection};
 pub use rule::{Role, Rule};
 pub use unseen::{Account, Effect, Unseen};
-pub use watch::{Context, Disclosure, Findings, Joined, Regular, ShutFlows, TlsFailures, UndecodedFlows, View, Watch};
+pub use watch::{
+    Context, Disclosure, Findings, Joined, ProxiedFlows, Regular, ShutFlows, TlsFailures, UndecodedFlows, View, Watch,
+};
 
 use rule::{rule, rules};
 
@@ -65,6 +67,7 @@ rules! {
     clear_before_tls
     undecoded_in_clear
     wrong_scheme
+    proxy_protocol
     tls_handshake_failed
     no_response
     response_cut_short

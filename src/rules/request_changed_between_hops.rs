@@ -75,7 +75,7 @@ impl Watch for State {
         if parts.is_empty() || (signature == Signature::Own && !is_refused) {
             return;
         }
-        let Some(upstream) = joined.view.hops.find(joined.upstream.exchange.endpoints.server) else { return };
+        let Some(upstream) = joined.view.hops.find_exchange(joined.upstream.exchange) else { return };
         let Some((row, is_first)) = self.row(joined.hop, upstream, parts) else { return };
         row.is_signed |= signature == Signature::Kept;
         row.here.add(Sight::of_request(joined.downstream.exchange));

@@ -73,7 +73,7 @@ impl Watch for State {
         if changed.peek().is_none() && !has_other_length && !has_other_status {
             return;
         }
-        let Some(upstream) = joined.view.hops.find(joined.upstream.exchange.endpoints.server) else { return };
+        let Some(upstream) = joined.view.hops.find_exchange(joined.upstream.exchange) else { return };
         let Some((row, is_first)) = self.row(joined.hop, upstream) else { return };
         changed.for_each(|change| row.add(change));
         if has_other_length {

@@ -232,6 +232,7 @@ mod tests {
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
             ending: None,
+            tunnel: None,
             anomalies: Vec::new(),
         };
         let hop = hops.count_exchange(&call);
@@ -246,6 +247,7 @@ mod tests {
             shut: &[],
             undecoded: &[],
             tls_failures: &[],
+            proxied: &[],
             regular: &[],
             logs: &[],
             now: Timestamp::EPOCH,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hops::{Change, ClientId, Clients, HopId, HopTransport, LineChange, Topology};
-use crate::model::{Exchange, Frame, LossReason, Side, Timestamp, TlsFailureKind};
+use crate::model::{Exchange, Frame, LossReason, Proxied, Side, Timestamp, TlsFailureKind};
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
@@ -129,6 +129,8 @@ pub struct View<'a> {
     pub undecoded: &'a [UndecodedFlows],
     /// TLS connections that failed.
     pub tls_failures: &'a [TlsFailures],
+    /// Connections that begin with a PROXY header.
+    pub proxied: &'a [ProxiedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
     /// The capture time of the last event.
@@ -228,6 +230,47 @@ pub struct TlsFailures {
     pub requests: u64,
     /// Where the first of them failed.
     pub first: Frame,
+}
+
+/// Connections of one hop that begin with a PROXY header of one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxiedFlows {
+    /// The hop.
+    pub hop: HopId,
+    /// The version, 1 or 2.
+    pub version: u8,
+    /// Connections.
+    pub count: u64,
+    /// Those of them on which every response was 400.
+    pub refused: u64,
+    /// The status of the first response on any of them.
+    pub status: Option<u16>,
+    /// The clients that the headers name; the first [`ProxiedFlows::CLIENTS_MAX`].
+    pub clients: Vec<IpAddr>,
+    /// Whether there are others.
+    pub has_more_clients: bool,
+    /// Where the first header was.
+    pub first: Frame,
+}
+
+impl ProxiedFlows {
+    /// How many clients are listed.
+    pub const CLIENTS_MAX: usize = 4;
+
+    /// Counts a connection.
+    pub fn add(&mut self, proxied: &Proxied) {
+        self.count += 1;
+        self.refused += u64::from(proxied.is_refused);
+        self.status = self.status.or(proxied.status);
+        self.first = self.first.min(proxied.header.stamp.frame);
+        if let Some(client) = proxied.header.client.map(|client| client.ip).filter(|ip| !self.clients.contains(ip)) {
+            if self.clients.len() < Self::CLIENTS_MAX {
+                self.clients.push(client);
+            } else {
+                self.has_more_clients = true;
+            }
+        }
+    }
 }
 
 impl View<'_> {

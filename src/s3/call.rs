@@ -345,6 +345,7 @@ mod tests {
             interim: Vec::new(),
             outcome: Outcome::Unanswered,
             ending: None,
+            tunnel: None,
             anomalies: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) fn exchange(request: Request) -> Exchange {
         interim: Vec::new(),
         outcome: Outcome::Unanswered,
         ending: None,
+        tunnel: None,
         anomalies: Vec::new(),
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::process::Command;
 
+use hopwire::capture::write::pcapng::{InterfaceDescription, PacketRecord, Statistics, Writer};
 use hopwire::model::{LinkType, Secret, Timestamp};
-use hopwire::session::pcapng::{InterfaceDescription, PacketRecord, Statistics, Writer};
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 

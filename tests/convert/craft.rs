@@ -2,11 +2,11 @@
 
 use std::io::Cursor;
 
+use hopwire::capture::write::pcapng::{InterfaceDescription, PacketRecord, Writer};
 use hopwire::capture::{Batch, Input, PacketSource as _, SavedCapture};
 use hopwire::convert::{Choice, ConvertError, Format, Options, Report, convert, prove};
 use hopwire::decode::{Decoder, Limits};
 use hopwire::model::{Event, Exchange, LinkType, Secret, Timestamp};
-use hopwire::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 
 pub(crate) fn options(format: Format) -> Options {
     Options {

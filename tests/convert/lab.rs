@@ -144,11 +144,11 @@ fn nanoseconds_stay_and_two_link_types_do_not_fit_a_pcap() {
     assert_eq!(out[..4], 0xa1b2_3c4d_u32.to_le_bytes());
     let (again, _) = run(&out, &options(Format::Pcapng)).unwrap();
     assert_eq!(open_first_nanos(&again), packets[0].0);
-    let mut writer = hopwire::session::pcapng::Writer::new(Vec::new(), "test", &[]).unwrap();
+    let mut writer = hopwire::capture::write::pcapng::Writer::new(Vec::new(), "test", &[]).unwrap();
     for link in [1, 113] {
-        let description = hopwire::session::pcapng::InterfaceDescription::default();
+        let description = hopwire::capture::write::pcapng::InterfaceDescription::default();
         let interface = writer.add_interface(hopwire::model::LinkType(link), &description).unwrap();
-        let record = hopwire::session::pcapng::PacketRecord {
+        let record = hopwire::capture::write::pcapng::PacketRecord {
             at: hopwire::model::Timestamp::EPOCH,
             bytes: &packets[0].1,
             original: 54,

@@ -8,12 +8,12 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::capture::write::annotate::annotate;
+use crate::capture::write::pcapng::{InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 use crate::capture::{Batch, SourceSummary};
 use crate::cli::capture::blocks::{BlockWriter, Out};
 use crate::cli::capture::rotation::{Rotation, name_of_file};
 use crate::model::{Secret, Timestamp};
-use crate::session::annotate::annotate;
-use crate::session::pcapng::{InterfaceDescription, InterfaceId, PacketRecord, Statistics, Writer};
 
 /// Where the packets go.
 pub(in crate::cli) struct Recording {

@@ -4,7 +4,7 @@ use crate::decode::content::{Place, Roles};
 use crate::decode::ends::Way;
 use crate::decode::flow::{Flow, Surroundings, narrow};
 use crate::decode::stream::Stream;
-use crate::model::{Side, Stamp};
+use crate::model::{Proxied, Side, Stamp};
 
 /// Octets in order of one side.
 pub(super) struct Piece<'a> {
@@ -73,8 +73,14 @@ impl Flow {
             endpoints: self.endpoints(),
             has_start: self.streams.iter().any(Stream::has_syn),
             limits: around.limits,
+            proxy_header: None.into(),
         };
-        self.content.handle_data(&place, side, stamp, data, around.secrets)
+        let roles = self.content.handle_data(&place, side, stamp, data, around.secrets);
+        if let Some(header) = place.proxy_header.take() {
+            let proxied = Proxied { header, status: None, is_refused: false };
+            self.rare().proxied.get_or_insert_with(|| Box::new(proxied));
+        }
+        roles
     }
 
     pub(super) fn read_gap(&mut self, side: Side, stamp: Stamp, length: u32, around: &mut Surroundings<'_, '_>) {

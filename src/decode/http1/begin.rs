@@ -1,5 +1,7 @@
 //! What a head means: the exchange it begins or answers, and how its body is framed.
 
+use std::sync::Arc;
+
 use crate::decode::http1::body::{Chunk, Digest, Progress};
 use crate::decode::http1::config::Config;
 use crate::decode::http1::connection::Connection;
@@ -61,6 +63,14 @@ impl Intake {
             }
         }
     }
+}
+
+/// The target of a CONNECT.
+fn connect_target(request: &Request) -> Option<Arc<str>> {
+    const TARGET_BYTES_MAX: usize = 256;
+    let target = request.target();
+    let target = target.get(..TARGET_BYTES_MAX).unwrap_or(target);
+    (request.method() == b"CONNECT").then(|| Arc::from(String::from_utf8_lossy(target).as_ref()))
 }
 
 impl Connection {
@@ -171,6 +181,7 @@ impl Connection {
         if framing == Framing::Tunnel {
             notes.add(Anomaly::Tunnel);
             self.tunnel = true;
+            self.tunnel_target = self.pending.get(at).and_then(|pending| connect_target(pending.request()));
         }
         let mut intake = Intake::default();
         if let Some(pending) = self.pending.get_mut(at) {

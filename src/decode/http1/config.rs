@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::decode::http1::observe::Observe;
 use crate::decode::http1::retain::{MessageHead, Retain, readable};
+use crate::decode::http1::shapes::Shapes;
 
 /// How a connection reads. Beyond a bound there is an anomaly, never a failure. Connections share it.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub retain: fn(&MessageHead<'_>) -> Retain,
     /// Gives each connection its observer.
     pub observe: Option<Arc<dyn Observe>>,
+    /// What is remembered of the heads of all connections that share this.
+    pub shapes: Shapes,
 }
 
 impl Default for Config {
@@ -31,6 +34,7 @@ impl Default for Config {
             interim_max: 16,
             retain: readable,
             observe: None,
+            shapes: Shapes::default(),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Connection {
     pub(super) after_head: bool,
     /// Whether an upgrade or CONNECT was agreed to.
     pub(super) tunnel: bool,
+    /// The target of that CONNECT.
+    pub(super) tunnel_target: Option<Arc<str>>,
 }
 
 impl Connection {
@@ -80,6 +82,7 @@ impl Connection {
             pipelines: false,
             after_head: false,
             tunnel: false,
+            tunnel_target: None,
         }
     }
 
@@ -108,6 +111,22 @@ impl Connection {
         let is_at_end = |reader: &Reader| matches!(reader.state, State::Sink(LossReason::NotHttp)) && reader.passed.is_none();
         let is_plain = is_at_end(&self.client) && is_at_end(&self.server) && !self.tunnel && self.carried == Notes::default();
         (!waits && is_plain).then_some(self.emitted)
+    }
+
+    /// Whether an upgrade or a CONNECT was agreed to, so that what comes next is of another protocol.
+    #[inline]
+    pub const fn is_tunnel(&self) -> bool {
+        self.tunnel
+    }
+
+    /// The target of the CONNECT that was agreed to (`host:port`; wire text).
+    pub const fn tunnel_target(&self) -> Option<&Arc<str>> {
+        self.tunnel_target.as_ref()
+    }
+
+    /// How many exchanges began.
+    pub fn begun(&self) -> u32 {
+        self.emitted.saturating_add(u32::try_from(self.pending.len() + self.done.len()).unwrap_or(u32::MAX))
     }
 
     /// Takes the next octets of one side.

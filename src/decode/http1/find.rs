@@ -28,7 +28,7 @@ impl Connection {
         let bytes_max = self.config.head_bytes_max as usize;
         let frames = || Frames::from_iter([stamp.frame]);
         // A plain one is not passed through any other hands: a head is moved at a cost.
-        if let Some((head, length)) = plain::read(from, data, self.config.fields_max as usize) {
+        if let Some((head, length)) = plain::read(from, data, self.config.fields_max as usize, &self.config.shapes) {
             if length <= bytes_max {
                 self.begin(from, head, stamp, stamp, frames());
                 return length;
@@ -192,7 +192,7 @@ impl Connection {
 
     fn read_gathered(&self, from: Side, gather: &Gather) -> Head {
         let fields_max = self.config.fields_max as usize;
-        let mut head = match parse(from, &gather.text, fields_max) {
+        let mut head = match parse(from, &gather.text, fields_max, &self.config.shapes) {
             Parsed::Whole(head, length) if length == gather.text.len() && !gather.start_missing => head,
             _ => lenient::read(from, &gather.text, fields_max, gather.start_missing),
         };

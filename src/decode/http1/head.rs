@@ -7,6 +7,7 @@ use httparse::{Header, Status};
 
 use crate::decode::http1::notes::Notes;
 use crate::decode::http1::plain;
+use crate::decode::http1::shapes::Shapes;
 use crate::model::{Anomaly, Headers, Side, Version};
 
 /// A decoded head.
@@ -37,8 +38,8 @@ pub(super) enum Parsed {
 pub(super) const FIELDS_MAX: usize = 64;
 
 /// Reads the head at the start of `bytes` as a strict recipient does. A head of more than `fields_max` fields is odd.
-pub(super) fn parse(from: Side, bytes: &[u8], fields_max: usize) -> Parsed {
-    match plain::read(from, bytes, fields_max) {
+pub(super) fn parse(from: Side, bytes: &[u8], fields_max: usize, shapes: &Shapes) -> Parsed {
+    match plain::read(from, bytes, fields_max, shapes) {
         Some((head, length)) => Parsed::Whole(head, length),
         None => parse_odd(from, bytes, fields_max),
     }

@@ -35,4 +35,5 @@ pub use connection::Connection;
 pub use observe::{Observe, Observer};
 pub use position::SideState;
 pub use retain::{MessageHead, Retain, readable};
+pub use shapes::Shapes;
 pub use start::{Probe, is_surely, probe};

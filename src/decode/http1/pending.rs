@@ -53,6 +53,7 @@ impl Pending {
                 interim: Vec::new(),
                 outcome: Outcome::Unanswered,
                 ending: None,
+                tunnel: None,
                 anomalies: Vec::new(),
             }),
             notes,

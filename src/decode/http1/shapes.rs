@@ -1,19 +1,23 @@
 //! The shapes of heads: which fields they have, in which order. A program sends few of them again and again, so that a head
 //! whose lines begin as those of one before is read by comparison, and no name has to be found and recognised.
 
-use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use crate::decode::http1::marks::{LINE_START, same_octets};
 use crate::model::{Headers, Side, Spans};
 
-/// Which shapes this thread has seen. What is read does not depend on it.
-#[derive(Default)]
-struct Shapes {
-    by_key: Vec<Option<Shape>>,
+/// Which shapes were seen by the connections that share it, such as those of one table of flows. What is read does not depend on
+/// it, so a connection that finds it in use by another thread does without.
+#[derive(Clone, Default)]
+pub struct Shapes {
+    by_key: Arc<Mutex<Vec<Option<Shape>>>>,
 }
 
-thread_local! {
-    static SHAPES: RefCell<Shapes> = RefCell::default();
+impl fmt::Debug for Shapes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shapes").finish_non_exhaustive()
+    }
 }
 
 /// How many shapes are kept; those of one key take each other's place.
@@ -51,13 +55,14 @@ pub(super) struct Lines<'a> {
     pub(super) length: usize,
 }
 
-/// The fields of a head of a shape that was seen before; what `read` makes of any other, whose shape is then kept.
-pub(super) fn fields(from: Side, lines: Lines<'_>, read: impl FnOnce() -> Option<Headers>) -> Option<Headers> {
-    SHAPES.with_borrow_mut(|shapes| {
-        if shapes.by_key.is_empty() {
-            shapes.by_key.resize_with(SHAPES_MAX, || None);
+impl Shapes {
+    /// The fields of a head of a shape that was seen before; what `read` makes of any other, whose shape is then kept.
+    pub(super) fn fields(&self, from: Side, lines: Lines<'_>, read: impl FnOnce() -> Option<Headers>) -> Option<Headers> {
+        let Ok(mut by_key) = self.by_key.try_lock() else { return read() };
+        if by_key.is_empty() {
+            by_key.resize_with(SHAPES_MAX, || None);
         }
-        let place = shapes.by_key.get_mut(lines.key(from) % SHAPES_MAX)?;
+        let place = by_key.get_mut(lines.key(from) % SHAPES_MAX)?;
         if let Some(shape) = place {
             if let Some(spans) = shape.spans(lines) {
                 shape.credit = CREDIT_MAX;
@@ -70,7 +75,7 @@ pub(super) fn fields(from: Side, lines: Lines<'_>, read: impl FnOnce() -> Option
             *place = Shape::of(&headers);
         }
         Some(headers)
-    })
+    }
 }
 
 impl Lines<'_> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::model::{
-    Anomaly, Close, Endpoints, FlowClosed, FlowId, FlowOpened, Frame, Handshake, LossReason, Protocol, Shut, Side, Stamp,
-    StreamCount, TlsFailure, TlsFailureKind, Transport, Undecoded,
+    Anomaly, Close, Endpoints, FlowClosed, FlowId, FlowOpened, Frame, Handshake, LossReason, Protocol, Proxied, ProxyHeader,
+    Shut, Side, Stamp, StreamCount, TlsFailure, TlsFailureKind, Transport, Undecoded,
 };
 use crate::session::json_text::JsonText;
 use crate::session::jsonl::parts::{TlsPart, parse_endpoint, parse_time, parse_transport};
@@ -64,6 +64,13 @@ pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&
         Some(frame) => write_frame(json, frame),
         None => json.null(),
     }
+    if let Some(target) = &closed.tunnel {
+        json.key("tunnel");
+        json.string(&redactor.scrub_text(target));
+    }
+    if let Some(proxied) = closed.proxied.as_deref() {
+        write_proxied(json, proxied);
+    }
     json.key("undecoded");
     json.open(b'[');
     for undecoded in &closed.undecoded {
@@ -77,6 +84,26 @@ pub(super) fn write_flow(json: &mut JsonText, closed: &FlowClosed, hop: Option<&
         json.close(b'}');
     }
     json.close(b']');
+}
+
+fn write_proxied(json: &mut JsonText, proxied: &Proxied) {
+    json.key("proxied");
+    json.open(b'{');
+    json.key("version");
+    json.number(proxied.header.version.into());
+    for (name, end) in [("client", proxied.header.client), ("server", proxied.header.server)] {
+        json.key(name);
+        match end {
+            Some(end) => json.display(end),
+            None => json.null(),
+        }
+    }
+    json.key("status");
+    optional_number(json, proxied.status.map(u64::from));
+    json.key("refused");
+    json.boolean(proxied.is_refused);
+    write_stamp(json, "at", Some((proxied.header.stamp.at, proxied.header.stamp.frame)));
+    json.close(b'}');
 }
 
 fn write_protocol(json: &mut JsonText, protocol: &Protocol, redactor: &Redactor) {
@@ -245,6 +272,10 @@ pub(super) struct FlowLine {
     first_gap: Option<FramePart>,
     #[serde(default)]
     undecoded: Vec<UndecodedPart>,
+    #[serde(default)]
+    tunnel: Option<String>,
+    #[serde(default)]
+    proxied: Option<ProxiedPart>,
 }
 
 impl FlowLine {
@@ -289,6 +320,8 @@ impl FlowLine {
                 .collect(),
             first_gap: self.first_gap.map(|part| Frame::new(part.file, part.frame)),
             undecoded: self.undecoded.into_iter().filter_map(UndecodedPart::build).collect(),
+            proxied: self.proxied.map(|part| part.build().map(Box::new)).transpose()?,
+            tunnel: self.tunnel.map(Arc::from),
         };
         Ok(RecordedFlow { closed, hop: self.hop })
     }
@@ -338,6 +371,29 @@ impl FailurePart {
         };
         let from = if self.by == "client" { Side::Client } else { Side::Server };
         Ok(TlsFailure { kind, from, stamp: self.at.build()? })
+    }
+}
+
+#[derive(Deserialize)]
+struct ProxiedPart {
+    version: u8,
+    #[serde(default)]
+    client: Option<String>,
+    #[serde(default)]
+    server: Option<String>,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    refused: bool,
+    at: StampPart,
+}
+
+impl ProxiedPart {
+    fn build(&self) -> Result<Proxied, String> {
+        let end = |text: &Option<String>| text.as_deref().map(parse_endpoint).transpose();
+        let (client, server) = (end(&self.client)?, end(&self.server)?);
+        let header = ProxyHeader { version: self.version, client, server, stamp: self.at.build()? };
+        Ok(Proxied { header, status: self.status, is_refused: self.refused })
     }
 }
 

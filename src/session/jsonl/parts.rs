@@ -30,6 +30,8 @@ pub(super) struct ExchangeLine<'a> {
     transport: String,
     #[serde(default)]
     tls: Option<TlsPart>,
+    #[serde(default)]
+    tunnel: Option<String>,
     time: TimePart,
     #[serde(borrow)]
     request: RequestPart<'a>,
@@ -62,6 +64,7 @@ impl ExchangeLine<'_> {
         let interim = self.interim.iter().map(|part| Ok(Interim { status: part.status, at: parse_time(&part.time)? }));
         let exchange = Exchange {
             id: parse_id(&self.id)?,
+            tunnel: self.tunnel.map(Arc::from),
             endpoints: Endpoints { client: parse_endpoint(&self.client)?, server: parse_endpoint(&self.server)? },
             transport: parse_transport(&self.transport, self.tls)?,
             request: self.request.build(&self.time)?,

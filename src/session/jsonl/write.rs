@@ -58,6 +58,10 @@ impl<W: Write> Writer<W> {
         json.key("server");
         json.display(exchange.endpoints.server);
         write_transport(json, &exchange.transport, redactor);
+        if let Some(target) = &exchange.tunnel {
+            json.key("tunnel");
+            json.string(&redactor.scrub_text(target));
+        }
         write_times(json, exchange);
         write_request(json, exchange, call, redactor);
         json.key("interim");

@@ -49,6 +49,7 @@ pub fn exchange(input: &[u8]) -> Exchange {
         interim: Vec::new(),
         outcome,
         ending: None,
+        tunnel: None,
         anomalies: Vec::new(),
     }
 }

@@ -35,7 +35,7 @@ pub fn http1(input: &[u8]) {
 
 fn narrow() -> Config {
     let by_length = |head: &MessageHead<'_>| if head.headers().len() % 2 == 1 { Retain::Prefix(16) } else { Retain::Hash };
-    Config { head_bytes_max: 200, fields_max: 4, pipelined_max: 3, interim_max: 2, retain: by_length, observe: None }
+    Config { head_bytes_max: 200, fields_max: 4, pipelined_max: 3, interim_max: 2, retain: by_length, ..Config::default() }
 }
 
 /// What one side did.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
-/// Copies a pcapng that [`crate::session::pcapng::Writer`] wrote (one section, little-endian), with comments on frames by their
+/// Copies a pcapng that [`crate::capture::write::pcapng::Writer`] wrote (one section, little-endian), with comments on frames by their
 /// number from 1. Gives how many frames got one. What is cut at the end is left out.
 ///
 /// # Errors
@@ -78,8 +78,8 @@ const COMMENT_BYTES_MAX: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::write::pcapng::{InterfaceDescription, PacketRecord, Writer};
     use crate::model::{LinkType, Timestamp};
-    use crate::session::pcapng::{InterfaceDescription, PacketRecord, Writer};
 
     fn written(comments: [&[&str]; 3]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), "test", &[]).unwrap();

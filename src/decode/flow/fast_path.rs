@@ -9,7 +9,7 @@ use crate::model::Side;
 
 /// What a segment is to its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::decode) enum Passing {
+pub(in crate::decode) enum FastPath {
     /// It only acknowledges, and was taken.
     Acknowledges,
     /// Its octets are next, and are of this side. It was taken, except for them.
@@ -19,12 +19,12 @@ pub(in crate::decode) enum Passing {
 }
 
 impl Flow {
-    /// Takes a segment that only acknowledges, or whose octets are next: those are left to [`Flow::pass_octets`].
+    /// Takes a segment that only acknowledges, or whose octets are next: those are left to [`Flow::deliver_next`].
     #[inline]
-    pub(in crate::decode) fn pass(&mut self, from: Way, incoming: &Incoming<'_>) -> Passing {
+    pub(in crate::decode) fn fast_path(&mut self, from: Way, incoming: &Incoming<'_>) -> FastPath {
         let segment = incoming.segment;
         if !self.is_plain || segment.flags != Flags::default() {
-            return Passing::Unusual;
+            return FastPath::Unusual;
         }
         let [first, second] = &mut self.streams;
         let (stream, other) = match from {
@@ -32,12 +32,12 @@ impl Flow {
             Way::Back => (second, first),
         };
         let acked = segment.ack.map(|ack| distance(other.next, ack));
-        let passing = match self.client {
-            _ if segment.payload_length == 0 => Passing::Acknowledges,
+        let found = match self.client {
+            _ if segment.payload_length == 0 => FastPath::Acknowledges,
             Some(client) if segment.seq == stream.next && !acked.is_some_and(is_unseen) => {
-                Passing::Next(if client == from { Side::Client } else { Side::Server })
+                FastPath::Next(if client == from { Side::Client } else { Side::Server })
             }
-            Some(_) | None => return Passing::Unusual,
+            Some(_) | None => return FastPath::Unusual,
         };
         self.packets += 1;
         self.last = incoming.stamp;
@@ -45,12 +45,12 @@ impl Flow {
         if let Some(acked) = acked {
             other.note_ack_ahead(acked);
         }
-        passing
+        found
     }
 
     /// Takes the octets of a usual segment. Those of a body are only counted, and some of a TLS record that is not whole yet are
     /// only gathered, since nothing can follow from them. Tells whether any were read.
-    pub(in crate::decode) fn pass_octets(
+    pub(in crate::decode) fn deliver_next(
         &mut self,
         from: Way,
         side: Side,
