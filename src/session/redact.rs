@@ -120,9 +120,9 @@ impl Redactor {
         self.censor(body, &found)
     }
 
-    /// A sentence as it may be shown, which may quote what was sent.
+    /// A sentence of a report as it may be shown: it may quote a URL, or what was learnt.
     pub fn sentence<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.body(text.as_bytes()) {
+        match self.url(text.as_bytes()) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         }

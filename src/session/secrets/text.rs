@@ -165,6 +165,10 @@ impl<'t> Search<'t> {
         }
         let kind = named(word, Scope::Member)?;
         let is_quoted = self.byte(name.end).is_some_and(is_quote);
+        if word.eq_ignore_ascii_case(b"plaintext") && !is_quoted {
+            // A word of sentences; the member of a key service is quoted.
+            return None;
+        }
         let is_line = matches!(kind, Named::Authorization | Named::Secret(Kind::Cookie)) && !is_quoted;
         let value = if is_line { self.line_after(colon) } else { self.value_after(colon) };
         self.take(kind, value, Form::Text)
