@@ -47,6 +47,7 @@ pub mod capture;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod compare;
 pub mod convert;
 pub mod decode;
 pub mod hops;

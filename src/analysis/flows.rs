@@ -84,7 +84,10 @@ impl Flows {
         total.stream_bytes_missing = sides.iter().fold(total.stream_bytes_missing, |sum, side| sum.saturating_add(side.missing));
         let missing = sides.iter().fold(0, |sum: u64, side| sum.saturating_add(side.missing));
         total.unseen.add(Unseen::StreamBytes, u64::from(missing > 0), missing);
-        total.unseen.add(Unseen::WithoutStart, u64::from(!closed.has_start), 0);
+        // TLS that cannot be decrypted for it is reported with that reason.
+        let is_told_by_tls =
+            matches!(&closed.protocol, Protocol::Tls { shut: Some(crate::model::Shut::HandshakeNotCaptured), .. });
+        total.unseen.add(Unseen::WithoutStart, u64::from(!closed.has_start && !is_told_by_tls), 0);
         total.unseen.add(Unseen::OneSided, u64::from(!closed.both_sides), 0);
         for undecoded in &closed.undecoded {
             let kind = if closed.protocol.is_readable() { Unseen::of_loss(undecoded.reason) } else { Unseen::InsideTls };

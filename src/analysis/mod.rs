@@ -6,6 +6,7 @@ mod histogram;
 mod hold;
 mod joins;
 mod recorded;
+mod signatures;
 mod stage;
 mod summary;
 mod tables;
@@ -34,7 +35,7 @@ pub use crate::rules::Completeness;
 pub use crate::s3::body_check::comparable_bytes;
 pub use summary::{
     ClientLogRow, ClientRow, Counts, Direction, EncryptionRow, HeaderChanges, JoinRow, Latency, LatencySplit, LossRow,
-    OperationRow, Summary, TlsRow,
+    OperationRow, SignatureCounts, Summary, TlsRow,
 };
 
 use crate::hops::Correlator;
@@ -44,6 +45,7 @@ use crate::model::{
 use crate::rules::Finding;
 use crate::s3::Call;
 use crate::s3::client_log::ClientLog;
+use crate::s3::sigv4::Credential;
 use crate::session::secrets::Exposed;
 use hold::Hold;
 use stage::Stage;
@@ -64,6 +66,8 @@ pub struct Options {
     pub ignore: Vec<String>,
     /// The clients' own logs, by file.
     pub client_logs: Vec<(String, ClientLog)>,
+    /// Secrets to verify signatures with.
+    pub credentials: Vec<Credential>,
 }
 
 /// Hears what a run says while it goes on.

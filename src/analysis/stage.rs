@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::analysis::endings::{Ended, Endings};
 use crate::analysis::flows::Flows;
 use crate::analysis::joins::Joins;
+use crate::analysis::signatures::Signatures;
 use crate::analysis::tables::Tables;
 use crate::analysis::{ClientLogRow, ClientRow, Counts, Judged, JudgedSealed, Options, Sink, Summary};
 use crate::hops::{
@@ -29,6 +30,7 @@ pub(super) struct Stage {
     tables: Tables,
     joins: Joins,
     sealings: Sealings,
+    signatures: Signatures,
     now: Timestamp,
 }
 
@@ -45,6 +47,7 @@ impl Stage {
             tables: Tables::default(),
             joins: Joins::default(),
             sealings: Sealings::default(),
+            signatures: Signatures::new(options.credentials),
             now: Timestamp::EPOCH,
         }
     }
@@ -162,7 +165,7 @@ impl Stage {
         self.topology.settle();
         let ended = self.endings.finish();
         self.handle_ended(&ended);
-        let Self { joins, logs, topology, clients, judge, flows, tables, now, .. } = self;
+        let Self { joins, logs, topology, clients, judge, flows, tables, signatures, now, .. } = self;
         let view = View {
             hops: &topology,
             clients: &clients,
@@ -174,6 +177,7 @@ impl Stage {
             tls_failures: &flows.tls_failures,
             proxied: &flows.proxied,
             logs: &logs,
+            credentials: signatures.credentials(),
             now,
         };
         let judgement = judge.finish(&view);
@@ -191,6 +195,7 @@ impl Stage {
             losses: flows.losses,
             tls_flows: flows.tls,
             undecrypted_clients: flows.regular,
+            signatures: signatures.counts(),
         }
     }
 
@@ -319,6 +324,8 @@ impl Stage {
         let asked = request_encrypted.then(|| call.request_encryption());
         let told = response_encrypted.then(|| call.response_encryption());
         let is_clear = call.exchange.transport.is_clear();
+        let signature = self.signatures.check(call);
+        let signature = signature.as_ref();
         let view = View {
             hops: &self.topology,
             clients: &self.clients,
@@ -330,10 +337,11 @@ impl Stage {
             tls_failures: &self.flows.tls_failures,
             proxied: &self.flows.proxied,
             logs: &self.logs,
+            credentials: self.signatures.credentials(),
             now: self.now,
         };
         let (asked, told) = (asked.as_ref().unwrap_or(&NO_ENCRYPTION), told.as_ref().unwrap_or(&NO_ENCRYPTION));
-        let context = Context { view, hop, client, is_clear, request_encrypted, response_encrypted, asked, told };
+        let context = Context { view, hop, client, is_clear, signature, request_encrypted, response_encrypted, asked, told };
         self.tables.add(call, &context);
         self.judge.handle_call(call, &context);
     }
@@ -384,6 +392,7 @@ impl Stage {
             tls_failures: &self.flows.tls_failures,
             proxied: &self.flows.proxied,
             logs: &self.logs,
+            credentials: self.signatures.credentials(),
             now: self.now,
         };
         (&mut self.judge, view)

@@ -35,6 +35,19 @@ pub struct Summary {
     pub tls_flows: Vec<TlsRow>,
     /// The requests inside TLS that was not decrypted, by client address: whether they look like health checks.
     pub undecrypted_clients: Vec<Regular>,
+    /// What came of the signatures, where secrets were given.
+    pub signatures: Option<SignatureCounts>,
+}
+
+/// Signatures by what came of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignatureCounts {
+    /// Those that verify.
+    pub verified: u64,
+    /// Those that do not, or whose body is not the one that was signed.
+    pub differing: u64,
+    /// Requests that were not checked, by reason.
+    pub not_checked: Vec<(&'static str, u64)>,
 }
 
 /// Totals so far, as the reader and decoder of packets count them. They only grow.

@@ -8,11 +8,12 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::analysis::{Analysis, DeclaredHop, Options, Summary};
 use crate::cli::Outcome as Ended;
+use crate::cli::credentials::load as load_credentials;
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs::{self, Inputs, Ran, analyze_sessions};
 use crate::cli::interrupt::Stop;
 use crate::cli::output::{self, Output};
-use crate::cli::packets::{Resources, analyze_packets};
+use crate::cli::packets::{Resources, analyze_packets, signed_body};
 use crate::cli::progress::Progress;
 use crate::cli::values::{FormatName, Limit, When, parse_hop, parse_name, parse_rule, parse_size};
 use crate::decode::tls::KeyLog;
@@ -41,6 +42,9 @@ pub(super) struct Judging {
     /// The log of the client (Spark, SDK): its refusals are read as evidence
     #[arg(long, value_name = "FILE")]
     client_log: Vec<String>,
+    /// Verifies signatures with these access keys: env, a profile of ~/.aws/credentials, or a file with such sections
+    #[arg(long, value_name = "PROFILE|env|FILE")]
+    credentials: Vec<String>,
     /// Names a hop by its servers; hops that are not named are inferred
     #[arg(long, value_name = "NAME=HOST:PORT[,…]", value_parser = parse_hop)]
     hop: Vec<DeclaredHop>,
@@ -207,6 +211,10 @@ impl Judging {
             }
             client_logs.push((path.clone(), log));
         }
+        let mut credentials = Vec::new();
+        for source in &self.credentials {
+            credentials.extend(load_credentials(source)?.into_iter().map(|profile| profile.credential));
+        }
         Ok(Options {
             domains: self.domain.clone(),
             hops: self.hop.clone(),
@@ -214,6 +222,7 @@ impl Judging {
             select: (!self.select.is_empty()).then(|| self.select.clone()),
             ignore: self.ignore.clone(),
             client_logs,
+            credentials,
         })
     }
 
@@ -222,6 +231,7 @@ impl Judging {
             threads: self.threads.map(usize::from),
             memory_bytes_max: self.max_memory,
             verify_records: self.verify,
+            retain: (!self.credentials.is_empty()).then_some(signed_body),
             observe: None,
         }
     }

@@ -3,7 +3,9 @@
 mod analyze;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "the arguments stay, so that their help does"))]
 mod capture;
+mod compare;
 mod convert;
+mod credentials;
 #[cfg_attr(not(feature = "live"), allow(dead_code, reason = "some exits are those of capturing alone"))]
 mod failure;
 mod inputs;
@@ -12,8 +14,10 @@ mod interrupt;
 mod keys;
 mod output;
 mod packets;
+mod predict;
 mod progress;
 mod proxy;
+mod recorded;
 mod rules;
 mod values;
 
@@ -29,6 +33,8 @@ pub fn run() -> ExitCode {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Capture(arguments) => capture::run(*arguments),
         Command::Proxy(arguments) => proxy::run(*arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         #[cfg(feature = "keys")]
         Command::Keys(arguments) => keys::run(&arguments),
@@ -53,6 +59,10 @@ enum Command {
     Capture(Box<capture::Arguments>),
     /// Stands in the path and forwards every byte as it came, with a CA you hold; records and judges what passes
     Proxy(Box<proxy::Arguments>),
+    /// Two recordings of the same job: the first call that one lacks, every difference, and its cause
+    Compare(compare::Arguments),
+    /// Which requests of a recording each SDK would refuse over http, and what would leak; sends nothing
+    Predict(predict::Arguments),
     /// Another format, fewer flows, or a capture that can be shared
     Convert(Box<convert::Arguments>),
     /// TLS secrets of running programs, as a key log: Go programs and JVMs, with nothing configured

@@ -8,8 +8,9 @@ use crate::cli::failure::{Failure, say};
 use crate::cli::inputs::Ran;
 use crate::decode::Limits;
 use crate::decode::http1::{Config, MessageHead, Observe, Retain, readable};
-use crate::model::{Secret, Untrusted};
+use crate::model::{HeaderName, Secret, Untrusted};
 use crate::pipeline;
+use crate::s3::Payload;
 use crate::session::source::Source;
 
 /// What a run may use.
@@ -18,6 +19,8 @@ pub(super) struct Resources {
     pub(super) memory_bytes_max: Option<u64>,
     /// Open every TLS record.
     pub(super) verify_records: bool,
+    /// Chooses what is kept of bodies, where no observer does; by default what people read.
+    pub(super) retain: Option<fn(&MessageHead<'_>) -> Retain>,
     /// Watches the HTTP/1 connections.
     pub(super) observe: Option<Arc<dyn Observe>>,
 }
@@ -26,8 +29,23 @@ impl Resources {
     /// The bounds of decoding that they leave.
     pub(super) fn limits(&self) -> Limits {
         let limits = self.memory_bytes_max.map_or_else(Limits::default, Limits::within);
-        let http1 = Config { observe: self.observe.clone(), retain: retained, ..Config::default() };
+        let retain = self.retain.unwrap_or(retained);
+        let http1 = Config { observe: self.observe.clone(), retain, ..Config::default() };
         Limits { verify_records: self.verify_records, http1: Arc::new(http1), ..limits }
+    }
+}
+
+/// Bodies with chunk signatures up to this length are verified chunk by chunk; of longer ones only the head is.
+const CHUNKS_VERIFIED_BYTES_MAX: u32 = 2 << 20;
+
+/// Keeps of the bodies of requests what it takes to verify their signatures, and of all others what people read.
+pub(super) fn signed_body(head: &MessageHead<'_>) -> Retain {
+    let MessageHead::Request(request) = head else { return retained(head) };
+    match request.headers.get(HeaderName::XAmzContentSha256).map(Payload::recognise) {
+        Some(Payload::StreamingSigned | Payload::StreamingSignedTrailer) => Retain::Prefix(CHUNKS_VERIFIED_BYTES_MAX),
+        Some(Payload::SignedHash) => Retain::All,
+        None if request.headers.has(HeaderName::Authorization) => Retain::All,
+        _ => retained(head),
     }
 }
 

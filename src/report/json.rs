@@ -80,6 +80,11 @@ fn summary(report: &Report<'_>, with_findings: bool) -> impl Serialize {
         losses: summary.losses.iter().map(|row| loss(report, row)).collect(),
         tls_flows: summary.tls_flows.iter().map(|row| tls(report, row)).collect(),
         undecrypted_clients: summary.undecrypted_clients.iter().map(undecrypted_client).collect(),
+        signatures: summary.signatures.as_ref().map(|counts| SignaturesView {
+            verified: counts.verified,
+            differing: counts.differing,
+            not_checked: counts.not_checked.iter().copied().collect(),
+        }),
         findings: with_findings.then(|| summary.findings.iter().map(|one| finding(report, one)).collect::<Vec<_>>()),
         verdict: verdict(report, &summary.verdict),
     }
@@ -155,6 +160,8 @@ struct SummaryView<F> {
     tls_flows: Vec<TlsView>,
     undecrypted_clients: Vec<UndecryptedClientView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    signatures: Option<SignaturesView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     findings: Option<Vec<F>>,
     verdict: VerdictView,
 }
@@ -176,6 +183,13 @@ fn undecrypted_client(one: &Regular) -> UndecryptedClientView {
         request_bytes: one.request_bytes,
         last: one.last.to_string(),
     }
+}
+
+#[derive(Serialize)]
+struct SignaturesView {
+    verified: u64,
+    differing: u64,
+    not_checked: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]

@@ -66,6 +66,13 @@ fn leads<'a>(report: &Report<'a>) -> Vec<Lead<'a>> {
     {
         leads.push(of_finding(worst, if worst.severity == Severity::Error { "ERROR" } else { "WARNING" }));
     }
+    if leads.is_empty()
+        && deciding.is_none_or(|deciding| deciding.severity == Severity::Note)
+        && verdict.unjudged.is_none()
+        && let Some(errors) = report.summary.findings.iter().find(|one| is_lasting_error(one))
+    {
+        leads.push(of_finding(errors, "ERRORS"));
+    }
     let label = verdict.outcome.label().replace('-', " ").to_uppercase();
     let colour = match verdict.outcome {
         Outcome::RefusedBeforeTheWire | Outcome::Leaked => Colour::Red,
@@ -80,8 +87,9 @@ fn leads<'a>(report: &Report<'a>) -> Vec<Lead<'a>> {
             note: String::new(),
             message: "No S3 call was judged.".to_owned(),
             finding: None,
-            cause: Some(sentence(&unjudged.cause)),
-            fix: Some(sentence(&unjudged.action)),
+            // What failed is said above, with the same cause.
+            cause: Some(sentence(&unjudged.cause)).filter(|_| leads.is_empty()),
+            fix: Some(sentence(&unjudged.action)).filter(|_| leads.is_empty()),
         },
         (None, None) => Lead {
             label,
@@ -95,6 +103,11 @@ fn leads<'a>(report: &Report<'a>) -> Vec<Lead<'a>> {
     };
     leads.push(lead);
     leads
+}
+
+/// Errors that are not usual and did not go away when the calls were tried again: users ask for them before what was readable.
+fn is_lasting_error(finding: &Finding) -> bool {
+    finding.rule.role == Role::Failure && !finding.is_usual && finding.recovered < finding.count
 }
 
 fn of_finding<'a>(finding: &'a Finding, label: &str) -> Lead<'a> {
@@ -163,9 +176,13 @@ fn other_fixes(screen: &mut Screen<'_, '_>, finding: &Finding) -> io::Result<()>
     super::table::fix_lines(screen, shown)
 }
 
-/// A sentence: a capital letter first, a full stop last.
+/// A sentence: a capital letter first, where that is no name of a program, and a full stop last.
 fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
+    let first = text.split(' ').next().unwrap_or_default();
+    if !first.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return format!("{text}.");
+    }
     let mut letters = text.chars();
     let start: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
     format!("{start}{}.", letters.as_str())

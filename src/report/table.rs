@@ -131,6 +131,13 @@ fn completeness(screen: &mut Screen<'_, '_>) -> io::Result<()> {
     }
     let not_judged = view.unseen.texts(number, bytes);
     screen.paragraph("  seen: ", "    ", &seen.join(", "))?;
+    if let Some(counts) = &summary.signatures {
+        let mut parts =
+            vec![format!("{} verified", number(counts.verified)), format!("{} do not verify", number(counts.differing))];
+        let reasons = counts.not_checked.iter().map(|(reason, count)| format!("{} not checked ({reason})", number(*count)));
+        parts.extend(reasons);
+        screen.paragraph("  signatures: ", "    ", &parts.join(", "))?;
+    }
     match not_judged.as_slice() {
         [] => screen.paragraph("  ", "    ", "capture gaps: none detected"),
         texts => screen.paragraph("  not judged: ", "    ", &texts.join(", ")),

@@ -289,18 +289,13 @@ impl State {
             format!("{how_many} failed{share}{colon} {}.{}{}", lead.text(), lead.words(), self.others(client, hop, view));
         let operations: Vec<String> =
             lead.operations.iter().map(|(operation, count)| format!("{} ({count})", operation.name())).collect();
-        let made_by = match lead.origin {
-            Origin::Store => "store",
-            Origin::Proxy(name) => name,
-            Origin::Unknown => "unknown",
-        };
         let mut finding = Finding::new(&RULE, Confidence::Certain, Some(hop), failed, message)
             .about("client", view.client_text(client))
             .about("status", lead.status.map_or("none".to_owned(), |status| status.to_string()))
             .about("code", quote_text(&lead.code))
             .about("calls", total.to_string())
             .about("operations", list(&operations))
-            .about("sent_by", made_by)
+            .about("sent_by", lead.origin.label())
             .about("seen_on_next_hop", tally.joined.min(failed).to_string());
         if !lead.message.is_empty() {
             finding = finding.about("text", lead.message.clone());

@@ -2,7 +2,7 @@
 
 use crate::hops::HopId;
 use crate::rules::rule::Role;
-use crate::rules::{Finding, Fix, Step, View};
+use crate::rules::{Finding, Fix, Severity, Step, View};
 use crate::s3::error_advice::{Advice, of_proxy, of_store};
 
 /// Gives each failure without a cause the finding that explains it, else what its code usually means; and each disclosure
@@ -15,12 +15,13 @@ pub(super) fn explain(findings: &mut [Finding], view: &View<'_>) {
         }
     }
     for at in 0..findings.len() {
-        let Some(failure) = findings.get(at).filter(|one| one.rule.role == Role::Failure && one.cause.is_none()) else {
+        let Some(failure) = findings.get(at).filter(|one| one.rule.role == Role::Failure && one.cause.is_none() && !one.is_usual)
+        else {
             continue;
         };
         let explained = match explaining(failure, findings, view) {
             Some(cause) => Some(by_finding(cause)),
-            None => by_code(failure, view),
+            None => by_code(failure, view).or_else(|| unknown(failure, view)),
         };
         if let (Some(explained), Some(failure)) = (explained, findings.get_mut(at)) {
             failure.cause = Some(explained.cause);
@@ -96,6 +97,17 @@ fn by_code(failure: &Finding, view: &View<'_>) -> Option<Explained> {
     let code = failure.subject_of("code").unwrap_or_default();
     let sent_by = failure.subject_of("sent_by").unwrap_or("unknown");
     let from_proxy = !matches!(sent_by, "store" | "unknown");
+    let is_sts = failure.subject_of("operations").is_some_and(|operations| operations.starts_with("AssumeRole"));
+    if is_sts && !from_proxy && matches!(status, 400 | 401 | 403) {
+        return Some(Explained {
+            cause: "The token service does not accept the identity in these requests (token, or user and password)".to_owned(),
+            step: None,
+            fixes: vec![Fix::untested(
+                "get a new token, or check user and password, and the identity provider that the store is configured with",
+                "",
+            )],
+        });
+    }
     if code == "SignatureDoesNotMatch"
         && let Some(hop) = failure.hop
     {
@@ -107,6 +119,21 @@ fn by_code(failure: &Finding, view: &View<'_>) -> Option<Explained> {
         cause: capitalised(cause),
         step: None,
         fixes: vec![Fix::untested(action, "")],
+    })
+}
+
+/// A failure of calls that nothing explains: then the report says so, and where to look.
+fn unknown(failure: &Finding, view: &View<'_>) -> Option<Explained> {
+    let status = failure.subject_of("status")?;
+    if failure.severity != Severity::Error || status == "none" {
+        return None;
+    }
+    let hop = failure.hop.and_then(|hop| view.hops.hop(hop));
+    let server = hop.and_then(|hop| hop.servers.first()).map_or_else(|| "the server".to_owned(), ToString::to_string);
+    Some(Explained {
+        cause: format!("Not known from this capture: the response has status {status} and no reason that is known"),
+        step: None,
+        fixes: vec![Fix::untested(&format!("look at the log of {server} at the time of these frames"), "")],
     })
 }
 

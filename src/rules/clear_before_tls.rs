@@ -81,9 +81,10 @@ fn render(hop: HopId, row: &Row, view: &View<'_>) -> Option<Finding> {
     };
     let confidence = if joined > 0 { Confidence::Certain } else { Confidence::Strong };
     let message = format!(
-        "{} on {} unencrypted.{seen}",
-        counted(count, "call was", "calls were"),
+        "{} on {} {} unencrypted.{seen}",
+        counted(count, "call", "calls"),
         about.name,
+        if count == 1 { "was" } else { "were" },
     );
     let cause = format!(
         "The clients use plain HTTP on {}, and the proxy re-encrypts {partly}to the store ({}), so the store cannot detect this",

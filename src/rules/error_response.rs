@@ -4,9 +4,9 @@ use crate::hops::ClientId;
 use crate::model::{Body, HeaderName};
 use crate::rules::aggregate::PerClient;
 use crate::rules::quote::{counted, list, quote_text};
+use crate::rules::same_call::same_call_key;
 use crate::rules::sight::{Sight, Sights};
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, Joined, View, Watch, rule};
-use crate::s3::error_advice::{of_proxy, of_store};
+use crate::rules::{Confidence, Context, Finding, Findings, Joined, View, Watch, rule};
 use crate::s3::{Call, Operation, Origin};
 
 rule! {
@@ -26,7 +26,7 @@ rule! {
     /// ## What to do
     /// See the cause in the finding. 403 with `SignatureDoesNotMatch` behind a proxy means that the secret key is wrong, or that
     /// something signed was changed on the path.
-    "error-response" Note since "0.1.0"
+    "error-response" Note Failure since "0.1.0"
 }
 
 /// How many codes are told apart per client; further ones are counted together.
@@ -38,6 +38,8 @@ const OPERATIONS_MAX: usize = 8;
 #[derive(Default)]
 pub(super) struct State {
     clients: PerClient<Vec<Code>>,
+    /// Failed calls by what they asked for, with the status and code that they got.
+    pending: Vec<(u64, ClientId, u16, String)>,
 }
 
 struct Code {
@@ -55,11 +57,17 @@ struct Code {
     checksum: Option<String>,
     /// Of them, HEADs whose code was found on a further hop; they are counted there.
     found_behind: u64,
+    /// Of them, calls that worked when they were tried again.
+    recovered: u64,
 }
+
+/// How many failed calls of a client are remembered to see whether a retry works.
+const PENDING_MAX: usize = 256;
 
 impl Watch for State {
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
         let Some(status) = call.status().filter(|_| call.has_failed()) else {
+            self.recover(call, context.client);
             return;
         };
         let error = call.error();
@@ -84,6 +92,9 @@ impl Watch for State {
             return;
         };
         entry.add(call);
+        if self.pending.len() < PENDING_MAX {
+            self.pending.push((same_call_key(call, call.exchange.endpoints.client.ip), context.client, status, entry.code.clone()));
+        }
         if entry.sights.count == 1
             && let Some(finding) = entry.render(context.client, &context.view)
         {
@@ -130,6 +141,27 @@ impl Watch for State {
     }
 }
 
+impl State {
+    /// Takes note that a call worked that had failed before.
+    fn recover(&mut self, call: &Call<'_>, client: ClientId) {
+        if self.pending.is_empty() || !call.is_success() {
+            return;
+        }
+        let key = same_call_key(call, call.exchange.endpoints.client.ip);
+        let Self { clients, pending } = self;
+        pending.retain(|(failed, by, status, code)| {
+            if *failed != key || *by != client {
+                return true;
+            }
+            let codes = clients.row(client).map(|row| &mut row.value);
+            if let Some(entry) = codes.and_then(|codes| codes.iter_mut().find(|have| have.status == *status && have.code == *code)) {
+                entry.recovered += 1;
+            }
+            false
+        });
+    }
+}
+
 /// The entry of an answer, made where there is none; the last one beyond the bound.
 fn entry_of(codes: &mut Vec<Code>, is_same: impl Fn(&Code) -> bool, make: impl FnOnce() -> Code) -> Option<&mut Code> {
     let index = codes.iter().position(is_same).unwrap_or_else(|| {
@@ -165,6 +197,7 @@ impl Code {
             is_usual,
             checksum: None,
             found_behind: 0,
+            recovered: 0,
         }
     }
 
@@ -229,18 +262,14 @@ impl Code {
         let mut finding = Finding::new(&RULE, Confidence::Certain, Some(hop), count, message)
             .about("client", view.client_text(client))
             .about("status", self.status.to_string())
-            .about("code", code);
+            .about("code", code)
+            .about("operations", list(&operations))
+            .about("sent_by", self.origin.label());
         if !self.message.is_empty() {
             finding = finding.about("text", self.message.clone());
         }
-        let advice = match self.origin {
-            _ if self.is_usual => None,
-            Origin::Proxy(_) => of_proxy(self.status),
-            Origin::Store | Origin::Unknown => of_store(self.status, &self.code),
-        };
-        if let Some(advice) = advice {
-            finding = finding.caused_by(advice.cause).fixed_by(Fix::untested(advice.action, ""));
-        }
+        finding.is_usual = self.is_usual;
+        finding.recovered = self.recovered.min(count);
         Some(finding.shown_by(self.sights.evidence()))
     }
 }

@@ -68,6 +68,8 @@ pub struct Finding {
     pub message: String,
     /// Why it happened, as part of a sentence after "Cause:"; `None` where the message says it, or where it is not known.
     pub cause: Option<String>,
+    /// Whether it is what clients provoke on purpose, such as 404 to "is it there?".
+    pub is_usual: bool,
     /// How many of the calls worked when they were tried again: where all did, nothing failed for it.
     pub recovered: u64,
     /// How many calls were refused for it, and with which status, where it makes calls fail.
@@ -197,6 +199,7 @@ impl Finding {
             count,
             message,
             cause: None,
+            is_usual: false,
             recovered: 0,
             refused: None,
             subject,

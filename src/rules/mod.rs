@@ -71,6 +71,7 @@ rules! {
     tls_handshake_failed
     no_response
     response_cut_short
+    signature_mismatch
     header_changed_between_hops
     request_changed_between_hops
     response_changed_between_hops

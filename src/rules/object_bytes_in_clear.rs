@@ -109,7 +109,7 @@ impl State {
             .map(|(bytes, side)| format!("{} {side}", bytes_text(bytes)))
             .collect();
         let message = format!(
-            "{} in clear on {} carried object data: {}.",
+            "{} in plaintext on {} carried object data: {}.",
             counted(row.sights.count, "call", "calls"),
             view.hop_name(hop),
             list(&sides)

@@ -250,6 +250,7 @@ mod tests {
             proxied: &[],
             regular: &[],
             logs: &[],
+            credentials: &[],
             now: Timestamp::EPOCH,
         };
         let verdict = Judge::new(Selection::default()).finish(&view).verdict;

@@ -8,6 +8,7 @@ use crate::model::{Exchange, Frame, LossReason, Proxied, Side, Timestamp, TlsFai
 use crate::rules::quote::quote_text;
 use crate::rules::{Completeness, Finding, Gaps, Interrupted};
 use crate::s3::client_log::ClientLog;
+use crate::s3::sigv4::{Check, Credential};
 use crate::s3::{Call, Encryption};
 use crate::session::secrets::{Exposed, Exposure};
 
@@ -50,6 +51,8 @@ pub struct Context<'a> {
     pub client: ClientId,
     /// Whether anybody on the path could read it.
     pub is_clear: bool,
+    /// What came of its signature, where secrets were given.
+    pub signature: Option<&'a Check>,
     /// Whether the request names any encryption.
     pub request_encrypted: bool,
     /// Whether the response names any encryption.
@@ -133,6 +136,8 @@ pub struct View<'a> {
     pub proxied: &'a [ProxiedFlows],
     /// The clients' own logs, by file.
     pub logs: &'a [(String, ClientLog)],
+    /// The secrets that the user gave to verify signatures with.
+    pub credentials: &'a [Credential],
     /// The capture time of the last event.
     pub now: Timestamp,
 }

@@ -111,6 +111,18 @@ enum State {
     Broken,
 }
 
+/// A piece of a framed body, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'d> {
+    /// A size line: a chunk begins; the last one is empty.
+    Chunk {
+        /// Its signature, where the mode signs chunks.
+        signature: Option<&'d [u8]>,
+    },
+    /// Bytes of the object.
+    Data(&'d [u8]),
+}
+
 impl Decoder {
     /// At the start of a body.
     pub fn new(mode: Mode) -> Self {
@@ -118,13 +130,22 @@ impl Decoder {
     }
 
     /// Takes the next octets of the body; `object` is given the octets of the object in order.
-    pub fn handle_data(&mut self, mut data: &[u8], mut object: impl FnMut(&[u8])) {
+    pub fn handle_data(&mut self, data: &[u8], mut object: impl FnMut(&[u8])) {
+        self.handle_parts(data, |part| {
+            if let Part::Data(data) = part {
+                object(data);
+            }
+        });
+    }
+
+    /// As [`Decoder::handle_data`]; `take` is given the beginnings of chunks too.
+    pub fn handle_parts(&mut self, mut data: &[u8], mut emit: impl FnMut(Part<'_>)) {
         while !data.is_empty() {
             match self.state {
                 State::Data { left } => {
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
                     let (now, rest) = data.split_at_checked(take).unwrap_or_default();
-                    object(now);
+                    emit(Part::Data(now));
                     data = rest;
                     self.summary.object_bytes = self.summary.object_bytes.saturating_add(now.len() as u64);
                     let left = left.saturating_sub(now.len() as u64);
@@ -139,7 +160,13 @@ impl Decoder {
                         _ => self.broken(Malformed::ChunkEnd),
                     };
                 }
-                State::SizeLine | State::Trailer => data = self.take_line(data),
+                State::SizeLine => {
+                    data = self.take_line(data);
+                    if matches!(self.state, State::Data { .. } | State::Trailer) {
+                        emit(Part::Chunk { signature: self.summary.last_signature.as_deref() });
+                    }
+                }
+                State::Trailer => data = self.take_line(data),
                 State::Done { line_ends } => {
                     let (first, rest) = data.split_first().unwrap_or((&0, &[]));
                     data = rest;

@@ -15,6 +15,7 @@ use crate::s3::operation::{Level, Method, Operation};
 use crate::s3::payload::Payload;
 use crate::s3::query::Query;
 use crate::s3::resolve::resolve;
+use crate::s3::sigv4::Credential;
 
 /// An exchange read as S3. Reading finds operation and address; all else is looked up when it is asked for.
 #[derive(Clone)]
@@ -169,6 +170,16 @@ impl<'x> Call<'x> {
         let can_fail_late =
             matches!(self.operation, Operation::COPY_OBJECT | Operation::UPLOAD_PART_COPY | Operation::COMPLETE_MULTIPART_UPLOAD);
         (response.status >= 300 || can_fail_late).then(|| S3Error::of_response(response)).flatten()
+    }
+
+    /// The temporary credential that the token service returns, where the response was kept.
+    pub fn issued_credential(&self) -> Option<Credential> {
+        let body = &self.response()?.body.kept;
+        let (action, root) = (self.operation.name(), format!("{}Response", self.operation.name()));
+        let result = format!("{action}Result");
+        let text = |name: &str| text_at(body, &[&root, &result, "Credentials", name]);
+        let token = text("SessionToken");
+        Some(Credential::new(&text("AccessKeyId")?, &text("SecretAccessKey")?, token.as_deref()))
     }
 
     /// The status of the response.

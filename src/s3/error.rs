@@ -61,6 +61,18 @@ pub(crate) fn text_at(body: &[u8], want: &[&str]) -> Option<String> {
     found
 }
 
+/// The texts of all elements at that path, in order.
+pub(crate) fn texts_at(body: &[u8], want: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    read_texts(body, |path, text| {
+        if path == want {
+            found.push(text.to_owned());
+        }
+        true
+    });
+    found
+}
+
 /// Calls `each` with the local names from the root and the text of every element at its end, and for the root also at its
 /// start (with no text), until `each` says no, or the document ends or breaks.
 fn read_texts(body: &[u8], mut each: impl FnMut(&[&str], &str) -> bool) {

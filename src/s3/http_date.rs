@@ -32,6 +32,14 @@ pub(crate) fn parse(text: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_parts(at.as_second(), i64::from(at.subsec_nanosecond())))
 }
 
+/// Writes `20261123T131505Z`; years beyond 9999 do not occur in [`Timestamp`].
+pub(crate) fn write_basic(at: Timestamp) -> Vec<u8> {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default();
+    let civil = TimeZone::UTC.to_datetime(time);
+    let date = format!("{:04}{:02}{:02}", civil.year(), civil.month(), civil.day());
+    format!("{date}T{:02}{:02}{:02}Z", civil.hour(), civil.minute(), civil.second()).into_bytes()
+}
+
 /// A civil time as UTC.
 pub(crate) fn at_utc(at: DateTime) -> Option<Timestamp> {
     let at = TimeZone::UTC.to_timestamp(at).ok()?;
@@ -54,6 +62,7 @@ mod tests {
         for text in ["20261123T131505Z", "Mon, 23 Nov 2026 13:15:05 GMT", "Mon, 23 Nov 2026 13:15:05 +0000"] {
             assert_eq!(parse(text.as_bytes()), Some(at), "{text}");
         }
+        assert_eq!(write_basic(at), b"20261123T131505Z");
         for text in ["", "20261323T131505Z", "20261123T131505", "2026-11-23", "2026112xT131505Z", "20261123T251505Z"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }

@@ -15,6 +15,15 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// `store`, `unknown`, or the name of the proxy.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Proxy(name) => name,
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Reads a response. A proxy that passes a store's response on keeps the store's request id, also where it writes its own
     /// `Server`; MinIO Sidekick's own error is an S3 error document with the code `BackendDown`.
     pub fn of_response(response: &Response) -> Self {

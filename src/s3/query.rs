@@ -1,4 +1,4 @@
-//! The query string of a request, decoded on demand, and percent-decoding.
+//! The query string of a request, decoded on demand, and percent-encoding both ways.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -88,6 +88,30 @@ pub fn decode_percent(text: &[u8]) -> Cow<'_, [u8]> {
 /// Decodes `%XX`, and `+` as a space: the rule of form fields, which S3 uses for its query parameters.
 pub(crate) fn decode_form(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', text).is_none() { Cow::Borrowed(text) } else { Cow::Owned(decode(text, true)) }
+}
+
+/// Encodes all but letters, digits, `-`, `.`, `_`, `~` (RFC 3986 section 2.3): the rule of query parameters.
+pub fn encode_query(text: &[u8]) -> Vec<u8> {
+    encode(text, false)
+}
+
+/// As [`encode_query`], and `/` stays: the rule of paths.
+pub fn encode_path(text: &[u8]) -> Vec<u8> {
+    encode(text, true)
+}
+
+fn encode(text: &[u8], keep_slash: bool) -> Vec<u8> {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || (keep_slash && *byte == b'/') {
+            out.push(*byte);
+        } else {
+            let digit = |value: u8| DIGITS.get(usize::from(value & 15)).copied().unwrap_or_default();
+            out.extend([b'%', digit(byte >> 4), digit(*byte)]);
+        }
+    }
+    out
 }
 
 fn decode(text: &[u8], plus_is_space: bool) -> Vec<u8> {

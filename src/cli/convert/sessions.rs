@@ -41,7 +41,7 @@ pub(super) fn record(arguments: &Arguments, mut input: Input) -> Outcome {
     let recorder = Recorder::writing(arguments.redactor()?, target.take_stream());
     let mut sink = Chosen { recorder, choice: &choice, kept: 0, blobs: HashSet::new() };
     let observe = bodies.as_ref().map(|bodies| bodies.store().observe());
-    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false, observe };
+    let resources = Resources { threads: None, memory_bytes_max: None, verify_records: false, retain: None, observe };
     let ran = analyze_packets(files, secrets, resources, Analysis::new(Options::default()), &mut sink)?;
     let Chosen { recorder, kept, blobs, .. } = sink;
     recorder.finish(&ran.sources, &ran.summary).map_err(|error| arguments.unwritable(error))?;
