@@ -55,7 +55,7 @@ fn rebuild(session: &Path) -> (Rebuilt, usize, usize) {
 }
 
 fn write_request(request: &Request, blobs: &Blobs, out: &mut Vec<u8>) {
-    out.extend(wire::request_head(request));
+    out.extend(wire::request_head(request).unwrap());
     if request.body.length > 0 {
         let mut content = blobs.open(&request.body).unwrap().expect("the body is stored");
         assert!(wire::has_framing(&request.body));

@@ -72,3 +72,37 @@ fn clocks_that_differ_are_named_and_the_clock_of_the_capture_does_not_matter() {
     let told = at("20261127T200500Z", "Fri, 27 Nov 2026 20:00:00 GMT", 200);
     assert!(message(&told, "clock-skew").contains("5 min (300 s) ahead of"), "{}", message(&told, "clock-skew"));
 }
+
+#[test]
+fn a_store_that_ignores_the_encryption_that_was_asked_for_is_named() {
+    let key = "x-amz-server-side-encryption-customer-key: aG9wd2lyZS1jYW5hcnktc3NlYy1rZXktMzJieXRlcyE= | x-amz-server-side-encryption-customer-algorithm: AES256";
+    let told = run(&format!("{HEAD}> PUT /b/k | {key}\n< 200\n"));
+    assert!(message(&told, "sse-c-key-in-clear").contains("the store accepted 0"), "{}", message(&told, "sse-c-key-in-clear"));
+    assert!(
+        message(&told, "sse-ignored-by-store").contains("1 write")
+            && message(&told, "sse-ignored-by-store").contains("sse-c (1)")
+    );
+    let told = run(&format!("{HEAD}> PUT /b/k | {key}\n< 200 | x-amz-server-side-encryption-customer-algorithm: AES256\n"));
+    assert!(message(&told, "sse-c-key-in-clear").contains("the store accepted 1"));
+    assert!(told.finding("sse-ignored-by-store").is_none());
+    let kms = "x-amz-server-side-encryption: aws:kms";
+    assert!(run(&format!("{HEAD}> PUT /b/k | {kms}\n< 200\n")).finding("sse-ignored-by-store").is_some());
+    assert!(run(&format!("{HEAD}> PUT /b/k | {kms}\n< 200 | {kms}\n")).finding("sse-ignored-by-store").is_none());
+    assert!(run(&format!("{HEAD}> PUT /b/k | {kms}\n< 403\n")).finding("sse-ignored-by-store").is_none());
+}
+
+#[test]
+fn redirects_without_a_code_are_named_with_their_target_and_nothing_secret() {
+    let told = run(&format!("{HEAD}> GET /b/k\n< 308 | Location: https://user:pw@store.example:9443/b/k?X-Amz-Signature=ab\n"));
+    let text = message(&told, "redirected");
+    assert!(text.contains("308 to https://store.example:9443 (GetObject)"), "{text}");
+    let told = run(&format!("{HEAD}> GET /b/k\n< 307 | Location: https://x/ | x-minio-error-code: TemporaryRedirect\n"));
+    assert!(told.finding("redirected").is_none());
+}
+
+#[test]
+fn swift_on_the_same_gateway_is_no_s3_call() {
+    let told =
+        run("= 10.0.0.5 10.0.0.4:8091\n> GET /swift/v1/b/k | X-Auth-Token: t\n< 200 | x-amz-request-id: tx1 | X-Trans-Id: tx1\n");
+    assert_eq!(told.exchanges[0].1, None);
+}

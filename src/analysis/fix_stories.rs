@@ -76,7 +76,7 @@ fn a_reader_of_encrypted_objects_is_not_told_to_change_the_bucket() {
 fn a_job_that_asked_for_sse_s3_is_not_warned_for_it_and_is_said_to_have_committed() {
     let sse = "x-amz-server-side-encryption: AES256";
     let told = run(&format!(
-        "= 172.18.0.5 172.18.0.4:8091\n{V1}\n> PUT /b/t/part-0 | {sse} | .x\n< 200 | Server: MinIO\n> PUT /b/t/_SUCCESS | {sse}\n< 200 | Server: MinIO\n"
+        "= 172.18.0.5 172.18.0.4:8091\n{V1}\n> PUT /b/t/part-0 | {sse} | .x\n< 200 | Server: MinIO | {sse}\n> PUT /b/t/_SUCCESS | {sse}\n< 200 | Server: MinIO | {sse}\n"
     ));
     assert_eq!(told.finding("sse-header-in-clear").unwrap().severity, Severity::Note);
     assert!(told.summary.findings.iter().all(|finding| finding.severity == Severity::Note));

@@ -77,7 +77,7 @@ fn events_of(text: &str) -> (Vec<Event>, HashMap<FlowId, String>) {
             let client = Endpoint::new(words[0].parse().unwrap(), 40_000 + number);
             let endpoints = Endpoints { client, server: Endpoint::new(server.ip(), server.port()) };
             let first = Stamp { at: Timestamp::EPOCH, frame: Frame::new(0, u64::from(number)) };
-            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first };
+            let flow = FlowOpened { flow: FlowId(u64::from(number)), endpoints, first, syn: None };
             opened.push(Event::FlowOpened(flow.clone()));
             flows.insert(label.to_owned(), (flow, words.len() > 2, 0));
         } else {
@@ -226,6 +226,18 @@ fn a_retry_is_another_call_and_a_resend_is_the_same() {
     assert_eq!(told.order, "B1<F1 C1<F1 F1<F1");
     assert_eq!((told.join().joined, told.join().retries, told.join().resends), (1, 0, 1));
     assert_eq!((told.join().unmatched_downstream, told.join().unmatched_upstream), (0, 0));
+}
+
+#[test]
+fn a_call_with_more_resends_than_a_chain_holds_is_given_out_with_all_of_them() {
+    let same = format!("amz-sdk-invocation-id: i | amz-sdk-request: attempt=1 | {}", signed("ab"));
+    let mut text = format!("{HOPS}C = 10.0.0.4 10.0.0.3:9000\n");
+    for time in 1..60 {
+        text.push_str(&format!("B {time}..{} GET /b/k | {same} => -\n", time + 1));
+    }
+    text.push_str(&format!("C 61..62 GET /b/k | {same} => 200\nF 0..70 GET /b/k | {same} => 200"));
+    let told = run(&text);
+    assert_eq!(told.order.split(' ').count(), 61, "{}", told.order);
 }
 
 #[test]
@@ -482,4 +494,31 @@ fn a_response_that_the_proxy_encodes_is_named_and_its_own_headers_are_not() {
         "{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | x-amz-request-id: 18EAAF997433FBBA | X-Cache: MISS\nB 2..8 GET /b/k => 200 | x-amz-request-id: 18EAAF997433FBBA\n"
     ));
     assert!(finding(&told, "response-changed-between-hops").is_none());
+}
+
+#[test]
+fn a_relay_on_the_clients_own_host_joins_its_two_sides() {
+    let relay = "L = 127.0.0.1 127.0.0.1:8080\nB = 10.0.0.5 10.0.0.9:9000\n";
+    let told = run(&format!(
+        "{relay}L 0..10 GET /b/k | {AGENT} | {} => 200\nB 2..8 GET /b/k | {} => 200\n",
+        signed("ab12"),
+        signed("ab12")
+    ));
+    assert_eq!(told.join().joined, 1);
+    assert_eq!(told.order, "B1<L1 L1<L1");
+    // With a third machine in the capture nothing tells which of them holds the loopback address.
+    let told = run(&format!(
+        "{relay}X = 10.0.0.7 10.0.0.8:9000\nL 0..10 GET /b/k | {AGENT} | {} => 200\nB 2..8 GET /b/k | {} => 200\n",
+        signed("ab12"),
+        signed("ab12")
+    ));
+    assert!(told.summary.joins.is_empty());
+}
+
+#[test]
+fn a_proxy_that_passes_on_the_stores_name_is_not_called_the_store() {
+    let server = "x-amz-request-id: 18EAAF997433FBBA | Server: MinIO";
+    let told = run(&format!("{HOPS}F 0..10 GET /b/k | {AGENT} => 200 | {server}\nB 2..8 GET /b/k | {AGENT} => 200 | {server}\n"));
+    let names: Vec<_> = told.summary.hops.iter().map(|hop| hop.name.as_str()).collect();
+    assert_eq!(names, ["proxy-store", "boto3-proxy"]);
 }

@@ -5,6 +5,7 @@ mod flows;
 mod histogram;
 mod hold;
 mod joins;
+mod nat;
 mod recorded;
 mod signatures;
 mod stage;
@@ -48,6 +49,7 @@ use crate::s3::client_log::ClientLog;
 use crate::s3::sigv4::Credential;
 use crate::session::secrets::Exposed;
 use hold::Hold;
+use nat::Nat;
 use stage::Stage;
 use verifier::Verifier;
 
@@ -123,6 +125,7 @@ pub struct JudgedSealed<'x> {
 /// An event is held while the hops in use show themselves, then judged and counted, in the order of the capture. An exchange that
 /// can have a partner on another hop then waits for it, so that it can be told with its trace: rules never wait.
 pub struct Analysis {
+    nat: Nat,
     hold: Hold,
     verifier: Verifier,
     correlator: Correlator,
@@ -135,6 +138,7 @@ impl Analysis {
     /// Starts a run.
     pub fn new(options: Options) -> Self {
         Self {
+            nat: Nat::default(),
             hold: Hold::new(),
             verifier: Verifier::default(),
             correlator: Correlator::default(),
@@ -160,6 +164,16 @@ impl Analysis {
 
     /// An event, in capture order.
     pub fn handle_event(&mut self, mut event: Event, sink: &mut dyn Sink) {
+        if self.nat.leaves_out(&event) {
+            return;
+        }
+        if let Event::FlowOpened(opened) = &event
+            && let Some(copy) = self.nat.handle_open(opened)
+        {
+            // It is counted already.
+            self.observe(&event);
+            return self.stage.handle_alias(copy.kept.server, copy.other.server);
+        }
         if let Event::Exchange(exchange) = &mut event {
             self.verifier.verify(exchange);
         }
@@ -201,6 +215,9 @@ impl Analysis {
     fn observe(&mut self, event: &Event) -> bool {
         self.stage.observe(event);
         self.correlator.observe(event);
+        if matches!(event, Event::FlowOpened(_)) {
+            self.stage.set_host(self.correlator.host_address());
+        }
         match event {
             Event::Exchange(exchange) => !self.hold.is_idle() && !is_probe(exchange),
             Event::FlowClosed(_) | Event::FlowOpened(_) | Event::Sealed(_) | Event::Lost(_) => false,

@@ -25,7 +25,7 @@ impl Analysis {
                 }
                 if !self.recorded_open.remove(&flow) {
                     // Of this connection only the end was recorded.
-                    self.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first }), sink);
+                    self.handle_event(Event::FlowOpened(FlowOpened { flow, endpoints, first, syn: None }), sink);
                 }
                 self.handle_event(Event::FlowClosed(Box::new(closed)), sink);
             }

@@ -57,6 +57,11 @@ impl Stage {
         self.topology.handle_hop_name(server, name);
     }
 
+    /// A server was seen under another address, too: before its address was translated.
+    pub(super) fn handle_alias(&mut self, server: Endpoint, alias: Endpoint) {
+        self.topology.handle_alias(server, alias);
+    }
+
     pub(super) fn handle_name(&mut self, ip: IpAddr, name: &str) {
         self.topology.handle_name(ip, name);
     }
@@ -153,6 +158,11 @@ impl Stage {
     ) {
         self.sealings.handle_recorded(exchange, partner);
         self.relieve(sink);
+    }
+
+    /// Takes note of the address under which the machine that captured its loopback traffic is seen outside.
+    pub(super) const fn set_host(&mut self, host: Option<IpAddr>) {
+        self.sealings.set_host(host);
     }
 
     /// Joins what waits for exchanges that stay shut, at the end of a run.
@@ -265,6 +275,7 @@ impl Stage {
             let hop = self.topology.sealed_hop(exchange.endpoints);
             let join = partner.map(|partner| Join { key: JoinKey::RecordSizes, is_sole: partner.is_sole, is_resend: false });
             if let (Some(front), Some(join)) = (front, join) {
+                self.topology.handle_join(front.hop, hop, join);
                 self.joins.add_sealed([front.hop, hop], front, exchange, join);
             }
             let partner = partner.zip(join.map(|join| join.confidence()));

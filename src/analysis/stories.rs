@@ -285,7 +285,7 @@ fn a_newer_sdk_leaks_the_customer_key() {
     let text = [
         head(V2),
         format!("> HEAD /spark-data/t/people | {sse}\n< 404 | {SIDEKICK}\n"),
-        format!("> PUT /spark-data/t/people/part-1 | {sse} | .hello\n< 200 | {SIDEKICK}\n"),
+        format!("> PUT /spark-data/t/people/part-1 | {sse} | .hello\n< 200 | {SIDEKICK} | x-amz-server-side-encryption-customer-algorithm: AES256\n"),
         BACK_SHUT.to_owned(),
     ]
     .concat();

@@ -154,7 +154,7 @@ impl Script {
             Protocol::Http1
         };
         let flow = FlowId(self.frame);
-        self.events.push(Event::FlowOpened(FlowOpened { flow, endpoints, first }));
+        self.events.push(Event::FlowOpened(FlowOpened { flow, endpoints, first, syn: None }));
         let count = StreamCount { delivered: 1000, ..StreamCount::default() };
         let closed = FlowClosed {
             flow,

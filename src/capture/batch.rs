@@ -266,6 +266,29 @@ impl Batch {
         self.used_bytes = end;
     }
 
+    /// Takes the bytes of packets that are to be appended by [`Batch::push_range`], and gives those that it held, to be used
+    /// again. Nothing is copied.
+    pub fn swap_bytes(&mut self, bytes: &mut Vec<u8>) {
+        std::mem::swap(&mut self.buffer, bytes);
+        self.used_bytes = self.buffer.len();
+    }
+
+    /// Appends a packet whose bytes are a range of those that [`Batch::swap_bytes`] took.
+    pub fn push_range(&mut self, at: Timestamp, link: LinkType, interface: u16, range: std::ops::Range<usize>) {
+        let length = range.end.saturating_sub(range.start) as u32;
+        self.found.records.push(Record {
+            at: at.as_nanos(),
+            offset: range.start as u32,
+            held: length,
+            captured: length,
+            original: length,
+            number: self.found.next_number,
+            link: u16::try_from(link.0).unwrap_or(u16::MAX),
+            interface,
+        });
+        self.found.next_number += 1;
+    }
+
     /// Notes what time it is: live, time goes on where no packets come.
     pub const fn set_now(&mut self, now: Timestamp) {
         self.now = Some(now);

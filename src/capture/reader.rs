@@ -233,6 +233,9 @@ impl Reader {
             let at_end = self.is_at_end();
             let candidates = first..if at_end { filled } else { resync::STEP_BYTES };
             let window = batch.buffer.get(..filled).unwrap_or_default();
+            if start == self.offset && has_translated_line_ends(window) {
+                self.summary.note(ProblemKind::LineEnds, start, number);
+            }
             if let Some(at) = resync::find(&self.format, window, candidates, self.last, at_end) {
                 self.put_back(window.get(at..).unwrap_or_default());
                 self.offset += at as u64;
@@ -256,6 +259,9 @@ impl Reader {
     /// Passes over a damaged record at the start of the last bytes of the input; `false` if no record comes after it.
     fn skip_to_record(&mut self, batch: &mut Batch, filled: usize, damage: Damage) -> bool {
         let window = batch.buffer.get(..filled).unwrap_or_default();
+        if has_translated_line_ends(window) {
+            self.summary.note(ProblemKind::LineEnds, self.offset, batch.found.number());
+        }
         let Some(at) = resync::find(&self.format, window, 1..filled, self.last, true) else { return false };
         self.put_back(window.get(at..).unwrap_or_default());
         self.summary.note(ProblemKind::Skipped { bytes: at as u64, damage }, self.offset, batch.found.number());
@@ -327,6 +333,22 @@ impl Reader {
         self.summary.note(ProblemKind::ReadFailed(failure.to_string()), self.offset, self.number);
     }
 }
+
+/// Whether no LF is without a CR before it, which in packets of this length is no chance: one byte in 256 is an LF.
+fn has_translated_line_ends(window: &[u8]) -> bool {
+    let mut feeds = 0;
+    for at in memchr::memchr_iter(b'\n', window) {
+        // What is before the first byte is not known.
+        if at > 0 && window.get(at - 1) != Some(&b'\r') {
+            return false;
+        }
+        feeds += 1;
+    }
+    feeds >= LINE_FEEDS_MIN
+}
+
+/// So many LF are enough to tell.
+const LINE_FEEDS_MIN: usize = 8;
 
 /// Whether enough of a packet is held to jump over the rest of it, and the rest holds enough to be worth a jump.
 fn is_worth_it(jump: &Jump, held_bytes: usize) -> bool {

@@ -137,6 +137,8 @@ pub enum ProblemKind {
     },
     /// Reading failed; what came before it was read.
     ReadFailed(String),
+    /// Every LF of the damaged part has a CR before it: line ends were translated.
+    LineEnds,
     /// Packets of an interface that the file does not describe.
     UnknownInterface,
     /// Blocks whose content contradicts their length; passed over.
@@ -183,11 +185,13 @@ impl SourceSummary {
 
     /// Places of the input that hold no packet that could be read though one must have been there, and the bytes of those places.
     pub fn unread(&self) -> (u64, u64) {
-        let places = self.problems.iter().map(|problem| problem.count).sum::<u64>() + self.more_problems;
+        let counted = self.problems.iter().filter(|problem| problem.kind != ProblemKind::LineEnds);
+        let places = counted.map(|problem| problem.count).sum::<u64>() + self.more_problems;
         let bytes = |problem: &Problem| match problem.kind {
             ProblemKind::Cut { found_bytes, .. } => found_bytes,
             ProblemKind::Skipped { bytes, .. } | ProblemKind::Unreadable { bytes, .. } => bytes,
             ProblemKind::ReadFailed(_)
+            | ProblemKind::LineEnds
             | ProblemKind::UnknownInterface
             | ProblemKind::MalformedBlock
             | ProblemKind::TooManyInterfaces => 0,
@@ -251,6 +255,10 @@ impl fmt::Display for Problem {
             ProblemKind::ReadFailed(cause) => {
                 write!(f, "reading failed at offset {offset}, before record {record}: {cause}")
             }
+            ProblemKind::LineEnds => write!(
+                f,
+                "line ends were translated: every LF in it has a CR before it (CR LF), as where a capture passes a terminal; capture again without a terminal (kubectl exec and docker exec without -t)"
+            ),
             ProblemKind::UnknownInterface => write!(f, "packets of an interface that is not described, skipped"),
             ProblemKind::MalformedBlock => write!(f, "blocks whose content contradicts their length, skipped"),
             ProblemKind::TooManyInterfaces => {

@@ -259,7 +259,11 @@ impl Flows {
         let before = (flow.wake(), flow.closing(), flow.held_bytes());
         let taken = flow.handle_segment(from, incoming, &mut around);
         if opened {
-            let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp };
+            let segment = incoming.segment;
+            // A SYN that comes late is acknowledged by the first packet.
+            let isn = segment.ack.map_or(segment.seq, |ack| ack.wrapping_sub(1));
+            let syn = if segment.flags.syn() { Some(isn) } else { None };
+            let opened = FlowOpened { flow: flow.id, endpoints: flow.endpoints(), first: incoming.stamp, syn };
             events.push((ordinal, Event::FlowOpened(opened)));
         }
         let (id, after) = (flow.id, (flow.wake(), flow.closing(), flow.held_bytes()));

@@ -3,6 +3,7 @@
 
 mod waiting;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -123,6 +124,11 @@ impl Correlator {
     /// Whether what passes between these ends, and stays shut, can have been led to.
     pub fn may_come_from(&self, ends: Endpoints) -> bool {
         self.partners.is_asked_elsewhere(ends)
+    }
+
+    /// The address under which the machine that captured its loopback traffic is seen outside.
+    pub fn host_address(&self) -> Option<IpAddr> {
+        self.partners.host_address()
     }
 
     /// Takes an exchange that can have a partner.
@@ -263,8 +269,9 @@ impl Correlator {
         let mut root = number;
         for _ in 0..CHAIN_MAX {
             match self.line.get(root).and_then(|waiting| waiting.down) {
-                Some((front, _)) => root = front,
-                None => break,
+                // One that was given out already, since the chain was too long, is not the root of what is left.
+                Some((front, _)) if self.line.get(front).is_some() => root = front,
+                Some(_) | None => break,
             }
         }
         let mut members = vec![root];
@@ -277,6 +284,10 @@ impl Correlator {
                 }
             }
             at += 1;
+        }
+        if !members.contains(&number) {
+            // Beyond the longest chain: whoever is asked for is given, or nothing would ever leave the line.
+            members = vec![number];
         }
         members
     }

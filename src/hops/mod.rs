@@ -5,6 +5,7 @@ mod clients;
 mod correlate;
 mod difference;
 mod fingerprint;
+mod host;
 mod naming;
 mod partners;
 mod request_line;
@@ -68,6 +69,8 @@ pub struct Hop {
     pub servers: Vec<Endpoint>,
     /// The target that CONNECT named (`host:port`; wire text), where the hop is inside tunnels: its servers are then the proxies.
     pub target: Option<Arc<str>>,
+    /// Other addresses of the servers, before they were translated (NAT). Set by [`Topology::into_hops`].
+    pub aliases: Vec<Endpoint>,
     /// The addresses that ask; the first [`Hop::CLIENTS_MAX`].
     pub clients: Vec<IpAddr>,
     /// In clear, inside TLS, or both.

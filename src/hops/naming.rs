@@ -12,6 +12,8 @@ pub(super) struct Evidence {
     sni: Option<String>,
     /// The program of the first client that is no health check, by its address.
     agent: Option<(IpAddr, String)>,
+    /// Who asks, except for health checks: the first few.
+    clients: Vec<IpAddr>,
     /// The ports of authorities that requests were first sent to, by proxies' headers or the kept `Host`.
     forwarded_ports: Vec<u16>,
     proxy: Option<&'static str>,
@@ -23,6 +25,7 @@ impl Evidence {
     /// Beyond so many exchanges an endpoint is known.
     const EXCHANGES_MAX: u64 = 64;
     const PORTS_MAX: usize = 8;
+    const CLIENTS_MAX: usize = 4;
 
     pub(super) fn observe_exchange(&mut self, exchange: &Exchange) {
         if self.is_full() {
@@ -38,6 +41,10 @@ impl Evidence {
         self.observe_forwarding(headers, exchange.endpoints.server.port);
         let is_health =
             exchange.request.target().starts_with(b"/minio/health/") || exchange.request.target().starts_with(b"/v1/health");
+        let client = exchange.endpoints.client.ip;
+        if !is_health && self.clients.len() < Self::CLIENTS_MAX && !self.clients.contains(&client) {
+            self.clients.push(client);
+        }
         if self.agent.is_none() && !is_health {
             self.agent = agent_word(headers).map(|word| (exchange.endpoints.client.ip, word));
         }
@@ -57,6 +64,11 @@ impl Evidence {
     /// What the server is.
     pub(super) fn server_word(&self) -> Option<String> {
         self.server.clone().or_else(|| self.sni.clone())
+    }
+
+    /// Whether an address asks here, other than for health checks.
+    pub(super) fn is_asked_by(&self, ip: IpAddr) -> bool {
+        self.clients.contains(&ip)
     }
 
     /// What the server names itself in its responses, and nothing that was only looked up.

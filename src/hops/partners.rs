@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::hops::fingerprint;
+use crate::hops::host::Host;
 use crate::model::{Endpoint, Endpoints, Exchange, Timestamp};
 
 /// Towards which ends of the way a partner is possible.
@@ -31,6 +32,8 @@ pub(super) struct Partners {
     repeaters: Vec<Endpoint>,
     trials: HashMap<Endpoint, Trial>,
     ids: HashMap<u64, (Endpoints, Timestamp)>,
+    /// The machine that captured, where its loopback traffic is here.
+    host: Host,
     is_any: bool,
     last: Option<(IpAddr, Endpoint)>,
 }
@@ -61,6 +64,7 @@ impl Default for Partners {
             repeaters: Vec::new(),
             trials: HashMap::new(),
             ids: HashMap::new(),
+            host: Host::default(),
             is_any: false,
             last: None,
         }
@@ -83,6 +87,8 @@ impl Partners {
             return;
         }
         self.last = Some((client.ip, server));
+        self.host.observe(Endpoints { client, server });
+        self.is_any |= self.host.address().is_some();
         let is_new = add(&mut self.opens, client.ip, server) | add(&mut self.serves, server.ip, server);
         if is_new {
             let meets = |ip: &IpAddr| {
@@ -127,10 +133,8 @@ impl Partners {
             return Sides::default();
         }
         let Endpoints { client, server } = ends;
-        let up = self.links.iter().any(|(front, _)| *front == server)
-            || self.opens.get(&server.ip).is_some_and(|few| few.has_other(server));
-        let down = self.links.iter().any(|(_, back)| *back == server)
-            || self.serves.get(&client.ip).is_some_and(|few| few.has_other(server));
+        let up = self.links.iter().any(|(front, _)| *front == server) || self.has_other(&self.opens, server.ip, server);
+        let down = self.links.iter().any(|(_, back)| *back == server) || self.has_other(&self.serves, client.ip, server);
         let Some(trial) = self.trial_of(server) else {
             return Sides::default();
         };
@@ -140,18 +144,32 @@ impl Partners {
 
     /// Whether who answers between these ends was seen to ask elsewhere.
     pub(super) fn asks_elsewhere(&self, ends: Endpoints) -> bool {
-        self.is_any && self.opens.get(&ends.server.ip).is_some_and(|few| few.has_other(ends.server))
+        self.is_any && self.has_other(&self.opens, ends.server.ip, ends.server)
     }
 
     /// Whether who asks between these ends was seen to be asked.
     pub(super) fn is_asked_elsewhere(&self, ends: Endpoints) -> bool {
-        self.is_any && self.serves.get(&ends.client.ip).is_some_and(|few| few.has_other(ends.server))
+        self.is_any && self.has_other(&self.serves, ends.client.ip, ends.server)
     }
 
     /// Whether `front` can be what led to `back`, by their ends. On one machine, where all addresses are equal, it is so both
     /// ways.
     pub(super) fn may_lead(&self, front: Endpoints, back: Endpoints) -> bool {
-        front.server != back.server && (back.client.ip == front.server.ip || self.links.contains(&(front.server, back.server)))
+        front.server != back.server
+            && (back.client.ip == front.server.ip
+                || self.host.alias(front.server.ip) == Some(back.client.ip)
+                || self.links.contains(&(front.server, back.server)))
+    }
+
+    /// The address under which the machine that captured its loopback traffic is seen outside.
+    pub(super) fn host_address(&self) -> Option<IpAddr> {
+        self.host.address()
+    }
+
+    /// Whether a table knows another endpoint than this one of an address, or of the same machine's other address.
+    fn has_other(&self, table: &HashMap<IpAddr, Few>, ip: IpAddr, than: Endpoint) -> bool {
+        let of = |ip: IpAddr| table.get(&ip).is_some_and(|few| few.has_other(than));
+        of(ip) || self.host.alias(ip).is_some_and(of)
     }
 
     /// An exchange of this server found what it waited for, on the sides that are `true`.

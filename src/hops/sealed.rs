@@ -25,6 +25,8 @@ pub use front::Front;
 pub struct Sealings {
     fronts: VecDeque<Front>,
     sealed: Vec<Waiting>,
+    /// Where the machine that captured its loopback traffic is seen outside.
+    host: Option<IpAddr>,
 }
 
 /// A sealed exchange, and its partner where a recorded run has told it already.
@@ -103,7 +105,7 @@ impl Sealings {
                 self.fronts.push_back(front);
             }
         }
-        let asked: HashSet<IpAddr> = fronts.values().map(|front| front.server.ip).collect();
+        let asked: HashSet<IpAddr> = fronts.values().map(|front| self.relay_of(front)).collect();
         let mut proxies: HashSet<IpAddr> = HashSet::new();
         for (waiting, found) in std::mem::take(&mut self.sealed).into_iter().zip(partners) {
             let partner = waiting.told.unwrap_or(found);
@@ -121,8 +123,19 @@ impl Sealings {
             }
         }
         let alone = order.iter().filter_map(|id| fronts.remove(id));
-        settled.alone = alone.map(|front| Lone { has_sealed: proxies.contains(&front.server.ip), front }).collect();
+        settled.alone = alone.map(|front| Lone { has_sealed: proxies.contains(&self.relay_of(&front)), front }).collect();
         settled
+    }
+
+    /// The address from which the server of a call asks elsewhere.
+    fn relay_of(&self, front: &Front) -> IpAddr {
+        let ip = front.server.ip;
+        self.host.filter(|_| ip.is_loopback()).unwrap_or(ip)
+    }
+
+    /// Takes note of the address under which the machine that captured its loopback traffic is seen outside.
+    pub const fn set_host(&mut self, host: Option<IpAddr>) {
+        self.host = host;
     }
 
     /// The partner of each sealed exchange, of those calls that are due.
@@ -151,7 +164,7 @@ impl Sealings {
             groups.get_mut(index).into_iter().for_each(|group| group.sealed.push((place, &*waiting.exchange)));
         }
         for (place, front) in self.fronts.iter().enumerate().filter(|(_, front)| front.is_whole()) {
-            let group = by_proxy.get(&front.server.ip).and_then(|index| groups.get_mut(*index));
+            let group = by_proxy.get(&self.relay_of(front)).and_then(|index| groups.get_mut(*index));
             group.into_iter().for_each(|group| group.fronts.push((place, front)));
         }
         groups.iter_mut().for_each(Group::sort);

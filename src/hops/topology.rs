@@ -33,6 +33,8 @@ pub struct Topology {
     /// Hops inside tunnels, by the proxy and the target that CONNECT named.
     by_target: HashMap<(Endpoint, Arc<str>), HopId>,
     hops: Vec<Hop>,
+    /// Other addresses of servers, before they were translated.
+    aliases: Vec<(Endpoint, Endpoint)>,
     last: Option<(Endpoint, HopId)>,
     /// Hops, where their calls were seen to go on, and how many calls.
     joined: Vec<(HopId, HopId, u64)>,
@@ -60,6 +62,13 @@ impl Topology {
             topology.handle_name(ip, &name);
         }
         topology
+    }
+
+    /// Another address of a server, before it was translated.
+    pub fn handle_alias(&mut self, server: Endpoint, alias: Endpoint) {
+        if server != alias && self.aliases.len() < Self::SERVERS_MAX && !self.aliases.contains(&(server, alias)) {
+            self.aliases.push((server, alias));
+        }
     }
 
     /// A host name from the capture. The first name of an address stays.
@@ -118,7 +127,9 @@ impl Topology {
 
     /// Hears that a call was seen on both hops, which tells their order where addresses do not.
     pub fn handle_join(&mut self, hop: HopId, upstream: HopId, join: Join) {
-        if matches!(join.key, JoinKey::Target | JoinKey::RecordSizes) || hop == upstream {
+        // A relay on the client's own machine is asked at a loopback address, and only calls tell what it asks.
+        let is_relay = self.is_loopback(hop) && !self.is_loopback(upstream);
+        if (matches!(join.key, JoinKey::Target | JoinKey::RecordSizes) && !is_relay) || hop == upstream {
             return;
         }
         if let Some((.., calls)) = self.joined.iter_mut().find(|(from, to, _)| (*from, *to) == (hop, upstream)) {
@@ -126,6 +137,10 @@ impl Topology {
         } else if self.joined.len() < Self::HOPS_MAX {
             self.joined.push((hop, upstream, 1));
         }
+    }
+
+    fn is_loopback(&self, id: HopId) -> bool {
+        self.hop(id).is_some_and(|hop| hop.servers.iter().all(|server| server.ip.is_loopback()))
     }
 
     /// Counts an S3 call.
@@ -276,7 +291,11 @@ impl Topology {
     /// Ends the run: the hops with their order.
     pub fn into_hops(mut self) -> Vec<Hop> {
         self.settle();
-        self.hops.into_iter().zip(self.upstreams).map(|(hop, upstream)| Hop { upstream, ..hop }).collect()
+        let aliases = self.aliases;
+        let aliases_of =
+            |hop: &Hop| aliases.iter().filter(|(server, _)| hop.servers.contains(server)).map(|(_, alias)| *alias).collect();
+        let hops = self.hops.into_iter().zip(self.upstreams);
+        hops.map(|(hop, upstream)| Hop { upstream, aliases: aliases_of(&hop), ..hop }).collect()
     }
 
     /// Whether the server of `hop` is the client of `next`. On one machine, where all addresses are equal, only the headers of
@@ -402,6 +421,7 @@ impl Topology {
             name,
             servers: vec![server],
             target: None,
+            aliases: Vec::new(),
             clients: Vec::new(),
             transport,
             exchanges: 0,
@@ -440,11 +460,15 @@ impl Topology {
     fn declares(&self, declared: &DeclaredHop, server: Endpoint) -> bool {
         declared.servers.iter().any(|(host, ip, port)| {
             let same_host = match ip.or_else(|| host.parse().ok()) {
-                Some(ip) => ip == server.ip,
+                Some(ip) => ip == server.ip || self.is_alias(server, ip),
                 None => self.names.get(&server.ip).is_some_and(|name| naming::host_word(host).as_ref() == Some(name)),
             };
             same_host && port.is_none_or(|port| port == server.port)
         })
+    }
+
+    fn is_alias(&self, server: Endpoint, ip: IpAddr) -> bool {
+        self.aliases.iter().any(|(of, alias)| *of == server && alias.ip == ip)
     }
 
     fn server_word(&self, server: Endpoint) -> String {
@@ -452,8 +476,22 @@ impl Topology {
             .get(&server.ip)
             .filter(|_| !server.ip.is_loopback())
             .cloned()
-            .or_else(|| self.evidence.get(&server).and_then(Evidence::server_word))
+            .or_else(|| self.role_word(server, self.evidence.get(&server)?))
             .unwrap_or_else(|| "server".to_owned())
+    }
+
+    /// What a server is by its responses. A proxy that passes on the store's `Server` header is a proxy: it asks a server that names
+    /// itself the same.
+    fn role_word(&self, server: Endpoint, own: &Evidence) -> Option<String> {
+        let word = own.server_word()?;
+        let asks = |(other, evidence): (&Endpoint, &Evidence)| {
+            let is_asked = match other.ip == server.ip || server.ip.is_loopback() {
+                true => evidence.forwards_for(server.port),
+                false => evidence.is_asked_by(server.ip),
+            };
+            *other != server && is_asked && evidence.server_word().as_ref() == Some(&word)
+        };
+        Some(if self.evidence.iter().any(asks) { "proxy".to_owned() } else { word })
     }
 
     /// The part of a client: the host name; the part its address plays as a server; what forwarding headers tell; its program.
@@ -465,7 +503,7 @@ impl Topology {
         let evidence = self.evidence.get(&server);
         let serves = |(have, other): (&Endpoint, &Evidence)| {
             let same = if elsewhere { have.ip == client.ip } else { evidence.is_some_and(|own| own.forwards_for(have.port)) };
-            if same && *have != server { other.server_word().map(|word| (*have, word)) } else { None }
+            if same && *have != server { self.role_word(*have, other).map(|word| (*have, word)) } else { None }
         };
         // The lowest endpoint, so that the answer does not depend on the order of a hash table.
         let as_server = self.evidence.iter().filter_map(serves).min().map(|(_, word)| word);

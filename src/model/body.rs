@@ -33,6 +33,8 @@ pub struct Body {
     pub stored: bool,
     /// The first octets, where the decoder was asked to keep them.
     pub kept: Vec<u8>,
+    /// Whether a recording replaced secrets in `kept`.
+    pub is_redacted: bool,
     /// SHA-256 of the content, where it was asked for and nothing is missing.
     pub sha256: Option<Box<[u8; 32]>>,
     /// MD5 of the content, where a session tells it.

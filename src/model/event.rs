@@ -31,6 +31,8 @@ pub struct FlowOpened {
     pub endpoints: Endpoints,
     /// Its first packet.
     pub first: Stamp,
+    /// The sequence number of the client's SYN, where that or the server's SYN-ACK is its first packet.
+    pub syn: Option<u32>,
 }
 
 /// What a flow carried.

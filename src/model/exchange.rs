@@ -156,6 +156,8 @@ pub enum Outcome {
 pub struct Request {
     method: (u32, u32),
     target: (u32, u32),
+    /// Whether a recording replaced secrets in the target.
+    pub is_target_redacted: bool,
     /// The version.
     pub version: Version,
     /// The header fields, over the head as sent.
@@ -194,6 +196,11 @@ impl Request {
     /// Whether the capture holds only the response: then there is no time of the request either.
     pub fn is_unseen(&self) -> bool {
         self.method().is_empty()
+    }
+
+    /// What of the head a recording replaced, so that it cannot be sent: `request target`, or the name of the first such field.
+    pub fn first_redacted(&self) -> Option<&[u8]> {
+        if self.is_target_redacted { Some(b"request target") } else { self.headers.first_redacted() }
     }
 
     /// The request target as sent (RFC 9112 section 3.2).

@@ -16,6 +16,49 @@ pub struct Headers {
     /// Those of the fields behind.
     more: Vec<HeaderName>,
     names: HeaderNames,
+    /// The fields in which a recording replaced secrets, by their number. Boxed, since what comes from the wire has none.
+    redacted: Option<Box<RedactedFields>>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct RedactedFields(Vec<usize>);
+
+/// A value as it is known. What a recording replaced is a type of its own: it cannot be taken for what was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum FieldValue<'a> {
+    /// As it was sent.
+    Sent(&'a [u8]),
+    /// With placeholders for the secrets in it, or as one: it cannot be sent.
+    Redacted(&'a [u8]),
+}
+
+impl<'a> FieldValue<'a> {
+    /// The value: `Redacted` where `is_redacted`.
+    pub const fn new(value: &'a [u8], is_redacted: bool) -> Self {
+        if is_redacted { Self::Redacted(value) } else { Self::Sent(value) }
+    }
+
+    /// Its bytes, for those who only look: with placeholders where secrets were replaced.
+    pub const fn shown(self) -> &'a [u8] {
+        match self {
+            Self::Sent(value) | Self::Redacted(value) => value,
+        }
+    }
+
+    /// Its bytes, for those who send: `None` where secrets were replaced.
+    pub const fn sent(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Sent(value) => Some(value),
+            Self::Redacted(_) => None,
+        }
+    }
+}
+
+/// Shows no value: it can be secret.
+impl std::fmt::Debug for FieldValue<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.sent().is_some() { "Sent" } else { "Redacted" })
+    }
 }
 
 /// Most heads have fewer fields.
@@ -36,7 +79,7 @@ impl Headers {
 
     /// The fields of a text at these places, which have the names of `like`. What lies outside of the text reads as empty.
     pub(crate) fn like(like: &Self, text: Vec<u8>, spans: Vec<Spans>) -> Self {
-        Self { text, spans, numbers: like.numbers, more: like.more.clone(), names: like.names }
+        Self { text, spans, numbers: like.numbers, more: like.more.clone(), names: like.names, redacted: None }
     }
 
     /// Where the value of the last field ends in the text; 0 where there is no field.
@@ -146,6 +189,31 @@ impl Headers {
         let numbers = self.numbers.iter().map(|number| HeaderName::of_number(*number));
         let names = numbers.chain(self.more.iter().copied());
         names.zip(&self.spans).map(|(known, spans)| (known, self.slice(spans.name), self.slice(spans.value)))
+    }
+
+    /// The last field that was added is one in which secrets were replaced.
+    pub fn mark_redacted(&mut self) {
+        if let Some(last) = self.spans.len().checked_sub(1) {
+            self.redacted.get_or_insert_default().0.push(last);
+        }
+    }
+
+    /// All fields in the order sent with the recognised name, the name as sent, and the value as it is known.
+    pub fn values(&self) -> impl Iterator<Item = (HeaderName, &[u8], FieldValue<'_>)> {
+        let is_redacted = |at: usize| self.redacted.as_deref().is_some_and(|fields| fields.0.contains(&at));
+        let known = self.known().enumerate();
+        known.map(move |(at, (known, name, value))| (known, name, FieldValue::new(value, is_redacted(at))))
+    }
+
+    /// The name of the first field in which secrets were replaced.
+    pub fn first_redacted(&self) -> Option<&[u8]> {
+        let first = *self.redacted.as_deref()?.0.first()?;
+        self.spans.get(first).map(|spans| self.slice(spans.name))
+    }
+
+    /// Whether this is the value of a field in which secrets were replaced.
+    pub fn is_redacted_value(&self, value: &[u8]) -> bool {
+        self.redacted.is_some() && self.values().any(|(.., have)| have == FieldValue::Redacted(value))
     }
 
     /// The number of fields.

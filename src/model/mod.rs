@@ -28,8 +28,8 @@ pub use exchange::{Ending, Exchange, ExchangeId, Interim, Outcome, Request, Resp
 pub use flow::{Close, Endpoint, Endpoints, FlowId, Transport};
 pub use frame::{Frame, Frames, Stamp};
 pub use header_name::{HeaderName, HeaderNames};
-pub use headers::Headers;
 pub(crate) use headers::Spans;
+pub use headers::{FieldValue, Headers};
 pub use loss::{Loss, LossReason, Undecoded};
 pub use packet::{LinkType, Packet, ReadTail, Tail};
 pub use sealed::{SealedExchange, SealedMessage, SealedPartner};

@@ -61,6 +61,18 @@ pub enum AuthorityError {
         /// The file.
         path: PathBuf,
     },
+    /// The key is encrypted in the form before PKCS#8.
+    #[error("the private key {} is encrypted in an old form that is not read here", path.display())]
+    OldEncryption {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The password is wrong, or the key's encryption unknown.
+    #[error("the private key {} does not decrypt with this password", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+    },
     /// The key is of a kind that cannot be used.
     #[error("the private key {} cannot be used: RSA, P-256, P-384 and Ed25519 can", path.display())]
     KeyKind {
@@ -235,7 +247,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Au
 ///
 /// # Errors
 /// Where it cannot be read, others can read it, or it holds no key.
-pub fn read_key(path: &Path, _password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, AuthorityError> {
+pub fn read_key(path: &Path, password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, AuthorityError> {
     let unreadable = |source| AuthorityError::Read { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -243,9 +255,25 @@ pub fn read_key(path: &Path, _password: Option<&[u8]>) -> Result<PrivateKeyDer<'
     }
     let text = fs::read(path).map_err(unreadable)?;
     if memchr::memmem::find(&text, b"ENCRYPTED").is_some() {
-        return Err(AuthorityError::Encrypted { path: path.to_owned() });
+        return decrypt_key(path, &text, password);
     }
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| AuthorityError::NoPem { path: path.to_owned(), what: "private key" })
+}
+
+/// Decrypts a key in PKCS#8 (`BEGIN ENCRYPTED PRIVATE KEY`, RFC 5958).
+fn decrypt_key(path: &Path, text: &[u8], password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, AuthorityError> {
+    let path = || path.to_owned();
+    let Ok((label, der)) = pkcs8::SecretDocument::from_pem(std::str::from_utf8(text).unwrap_or_default()) else {
+        return Err(AuthorityError::NoPem { path: path(), what: "private key" });
+    };
+    if label != "ENCRYPTED PRIVATE KEY" {
+        return Err(AuthorityError::OldEncryption { path: path() });
+    }
+    let Some(password) = password else { return Err(AuthorityError::Encrypted { path: path() }) };
+    let key = pkcs8::EncryptedPrivateKeyInfoRef::try_from(der.as_bytes())
+        .map_err(|_| AuthorityError::NoPem { path: path(), what: "private key" })?;
+    let plain = key.decrypt(password).map_err(|_| AuthorityError::Password { path: path() })?;
+    Ok(PrivateKeyDer::Pkcs8(plain.as_bytes().to_vec().into()))
 }
 
 fn check_match(

@@ -1,6 +1,7 @@
 //! One recorded TCP connection: what each side sends becomes packets on the tape.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::{Endpoints, Side};
 use crate::proxy::tape::Tape;
@@ -22,7 +23,9 @@ pub(super) struct Flow {
 impl Flow {
     /// Records that a connection was opened.
     pub(super) fn open(tape: Arc<Tape>, leg: u16, ends: Endpoints) -> Self {
-        let lane = Lane::new(ends);
+        // Far from each other, as systems choose them.
+        let first = OPENED.fetch_add(1, Ordering::Relaxed).wrapping_mul(FIRST_STEP);
+        let lane = Lane::new(ends, first);
         let mut flow = Self {
             tape,
             lane,
@@ -89,7 +92,8 @@ impl Flow {
     }
 
     fn packet(&mut self, from: Side, flags: TcpFlags, payload: &[&[u8]]) {
-        let comment = if payload.is_empty() { None } else { self.comment.take() };
+        let is_marked = !payload.is_empty() || flags == TcpFlags::RST_ACK;
+        let comment = if is_marked { self.comment.take() } else { None };
         let lane = &self.lane;
         self.tape.add_packet(self.leg, comment, |out| lane.write_packet(from, flags, payload, out));
     }
@@ -110,6 +114,12 @@ impl<T> BySide<T> {
         }
     }
 }
+
+/// Connections opened so far, in all proxies of this process.
+static OPENED: AtomicU32 = AtomicU32::new(1);
+
+/// The odd number next to 2^32 divided by the golden ratio.
+const FIRST_STEP: u32 = 0x9e37_79b9;
 
 /// A reader of packets expects to see acknowledgments within a window.
 const UNACKNOWLEDGED_BYTES_MAX: u32 = 256 << 10;

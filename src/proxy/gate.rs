@@ -101,6 +101,11 @@ impl Gate {
         matches!(self.client.place, Place::Opaque)
     }
 
+    /// Whether a head comes next from the client.
+    pub(super) const fn awaits_head(&self) -> bool {
+        matches!(self.client.place, Place::Head)
+    }
+
     /// Whether requests wait for their responses.
     pub(super) fn awaits_response(&self) -> bool {
         !self.waiting.is_empty()

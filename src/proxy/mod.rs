@@ -19,12 +19,20 @@
 //! # Ok::<(), String>(())
 //! ```
 
+mod accept;
 mod answer;
 mod authority;
 mod door;
+mod ending;
+mod experiment;
 mod flow;
+mod forward;
 mod gate;
+mod goal;
 mod head;
+mod listener;
+mod look;
+mod namespace;
 mod notice;
 mod pump;
 mod refusal;
@@ -35,12 +43,15 @@ mod settings;
 mod stream;
 mod tape;
 mod trust;
+mod watchdog;
 
 pub use authority::{Authority, AuthorityError, make_ca, open_certificate, read_certificates, read_key};
 pub use door::Counts;
+pub use experiment::{Effect, Experiment};
+pub use namespace::InterceptError;
 pub use notice::Notice;
 pub use refusal::Refusal;
-pub use route::{Listen, Route, Scheme, Target};
+pub use route::{AllowedTarget, Destination, Listen, Route, Scheme, Target};
 pub use serve::{Running, StartError, start};
 pub use settings::{Bounds, Settings};
 pub use tape::{Entry, Reel, Tape};

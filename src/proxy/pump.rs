@@ -29,8 +29,8 @@ pub(super) struct Pump {
 pub(super) struct Looked {
     /// So many of the bytes are dealt with.
     pub(super) used: usize,
-    /// What to send in their place, where that is not themselves.
-    pub(super) instead: Option<Vec<u8>>,
+    /// What to send in their place, where that is not themselves, and what the recording says of it.
+    pub(super) instead: Option<(Vec<u8>, String)>,
 }
 
 /// Why a direction does not go on.
@@ -91,7 +91,7 @@ impl Pump {
             ready!(self.poll_send(cx, to)).map_err(|_| Stopped::Write)?;
             if self.holds() {
                 // What was held may be let go by what the other side sent.
-                self.look_at_held(&mut look)?;
+                self.look_at_held(to, &mut look)?;
                 if self.is_blocked() {
                     continue;
                 }
@@ -154,12 +154,22 @@ impl Pump {
             }
             if self.holds() {
                 self.held.extend_from_slice(data);
-                return Poll::Ready(self.look_at_held(look));
+                return Poll::Ready(self.look_at_held(to, look));
             }
-            let Looked { used, instead } = look(data).map_err(Stopped::Look)?;
+            let Looked { used, instead } = match look(data) {
+                Ok(looked) => looked,
+                Err(stop) => {
+                    // Who deals with it may need what it is about.
+                    self.held.extend_from_slice(data);
+                    return Poll::Ready(Err(Stopped::Look(stop)));
+                }
+            };
             self.held.extend_from_slice(data.get(used..).unwrap_or_default());
             let ready = match &instead {
-                Some(bytes) => bytes.as_slice(),
+                Some((bytes, note)) => {
+                    to.tap().flow().comment(note);
+                    bytes.as_slice()
+                }
                 None => data.get(..used).unwrap_or(data),
             };
             let mut sent = 0;
@@ -177,11 +187,20 @@ impl Pump {
         })
     }
 
-    fn look_at_held<E>(&mut self, look: &mut impl FnMut(&[u8]) -> Result<Looked, E>) -> Result<(), Stopped<E>> {
+    fn look_at_held<E>(&mut self, to: &mut Stream, look: &mut impl FnMut(&[u8]) -> Result<Looked, E>) -> Result<(), Stopped<E>> {
         let held = std::mem::take(&mut self.held);
-        let Looked { used, instead } = look(&held).map_err(Stopped::Look)?;
+        let Looked { used, instead } = match look(&held) {
+            Ok(looked) => looked,
+            Err(stop) => {
+                self.held = held;
+                return Err(Stopped::Look(stop));
+            }
+        };
         match instead {
-            Some(bytes) => self.unsent.extend_from_slice(&bytes),
+            Some((bytes, note)) => {
+                to.tap().flow().comment(&note);
+                self.unsent.extend_from_slice(&bytes);
+            }
             None => self.unsent.extend_from_slice(held.get(..used).unwrap_or(&held)),
         }
         if used == 0 {

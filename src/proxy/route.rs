@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// How bytes travel on one side of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl Scheme {
         }
     }
 
-    const fn port(self) -> u16 {
+    pub(super) const fn port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -57,7 +58,71 @@ pub struct Route {
     /// Where to listen.
     pub listen: Listen,
     /// Where to forward to.
-    pub target: Target,
+    pub to: Destination,
+}
+
+/// Where a route forwards to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Always there.
+    Target(Target),
+    /// Where the client says, by CONNECT or the absolute form of its targets (RFC 9112 section 3.2): a forward proxy.
+    Asked(Vec<AllowedTarget>),
+    /// The server whose port is redirected here, inside a network namespace.
+    Intercepted {
+        /// The namespace, as in `/proc/1234/ns/net`.
+        namespace: PathBuf,
+        /// The redirected port.
+        port: u16,
+    },
+}
+
+/// A target that a forward proxy may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedTarget {
+    /// Its name or address; `*.example.org` stands for all names below.
+    host: String,
+    /// Its port; any where it is `None`.
+    port: Option<u16>,
+}
+
+impl AllowedTarget {
+    /// Reads `HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (host, port) = split_port(text)?;
+        if host.is_empty() {
+            return Err(format!("{text:?} is not a target: expected HOST[:PORT], as in *.example.org:9000"));
+        }
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+
+    pub(super) fn covers(&self, host: &str, port: u16) -> bool {
+        self.port.is_none_or(|allowed| allowed == port) && name_matches(&self.host, host)
+    }
+}
+
+/// Whether a name is `pattern`, or below it where that is `*.example.org`.
+pub(super) fn name_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => {
+            let start = name.len().checked_sub(suffix.len()).filter(|start| *start > 0);
+            start.and_then(|start| name.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        }
+        None => pattern.eq_ignore_ascii_case(name),
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target(target) => target.fmt(f),
+            Self::Asked(_) => f.write_str("where the client asks"),
+            Self::Intercepted { port, .. } => write!(f, "the server on port {port}"),
+        }
+    }
 }
 
 impl fmt::Display for Listen {
@@ -96,7 +161,46 @@ impl Route {
     /// What is wrong with them.
     pub fn of(name: &str, listen: &str, target: &str) -> Result<Self, String> {
         check_name(name)?;
-        Ok(Self { name: name.to_owned(), listen: Listen::parse(listen)?, target: Target::parse(target)? })
+        Ok(Self { name: name.to_owned(), listen: Listen::parse(listen)?, to: Destination::Target(Target::parse(target)?) })
+    }
+
+    /// Reads `NAME=LISTEN` for a forward proxy, which has no target of its own.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_forward(text: &str) -> Result<Self, String> {
+        let form = "expected NAME=http://[ADDRESS]:PORT";
+        let (name, listen) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {form}"))?;
+        check_name(name)?;
+        let listen = Listen::parse(listen)?;
+        if listen.scheme != Scheme::Http {
+            return Err(format!("{text:?}: clients speak http to a forward proxy, also where they ask for https: {form}"));
+        }
+        Ok(Self { name: name.to_owned(), listen, to: Destination::Asked(Vec::new()) })
+    }
+
+    /// A port of a network namespace whose connections are redirected to hopwire.
+    ///
+    /// # Errors
+    /// Where the name is none.
+    pub fn intercept(name: &str, namespace: PathBuf, port: u16) -> Result<Self, String> {
+        check_name(name)?;
+        let listen = Listen { scheme: Scheme::Http, address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) };
+        Ok(Self { name: name.to_owned(), listen, to: Destination::Intercepted { namespace, port } })
+    }
+
+    /// The same, where a forward proxy connects to these targets only.
+    #[must_use]
+    pub fn allowing(mut self, targets: &[AllowedTarget]) -> Self {
+        if let Destination::Asked(allowed) = &mut self.to {
+            *allowed = targets.to_vec();
+        }
+        self
+    }
+
+    /// Whether clients may speak TLS to it, so that certificates are needed.
+    pub(super) const fn may_speak_tls(&self) -> bool {
+        matches!(self.listen.scheme, Scheme::Https) || !matches!(self.to, Destination::Target(_))
     }
 
     /// The names of its two legs.
@@ -196,7 +300,7 @@ mod tests {
             ("x=http://localhost:7->http://10.0.0.1", "x http://127.0.0.1:7 http://10.0.0.1:80"),
         ] {
             let route = Route::parse(text).unwrap();
-            assert_eq!(format!("{} {} {}", route.name, route.listen, route.target), shown, "{text}");
+            assert_eq!(format!("{} {} {}", route.name, route.listen, route.to), shown, "{text}");
         }
     }
 

@@ -2,30 +2,27 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustls::server::Acceptor;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
-use tokio::time::{sleep, timeout};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::time::sleep;
 
+use crate::proxy::accept;
 use crate::proxy::door::{Counts, Door, Shared};
-use crate::proxy::notice::{Notice, client_handshake, name_not_allowed, other, plaintext_to_tls};
-use crate::proxy::relay;
-use crate::proxy::route::{Route, Scheme};
+use crate::proxy::listener::listen;
+use crate::proxy::namespace::{InterceptError, Interception, Sockets};
+use crate::proxy::notice::{Notice, other};
+use crate::proxy::route::{Destination, Route, Scheme};
 use crate::proxy::settings::Settings;
-use crate::proxy::stream::{Stream, Tap};
 use crate::proxy::tape::Tape;
-use crate::proxy::trust::{NotPresented, Presenter, upstream_config};
+use crate::proxy::trust::{Presenter, upstream_config};
 
 /// Why a proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +52,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A port cannot be redirected.
+    #[error("cannot intercept {route}")]
+    Intercept {
+        /// The route.
+        route: String,
+        /// Why.
+        source: InterceptError,
+    },
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -69,6 +74,7 @@ pub struct Running {
     shared: Arc<Shared>,
     listening: Vec<(String, SocketAddr)>,
     legs: Vec<String>,
+    interceptions: Vec<Option<Interception>>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -86,12 +92,27 @@ pub fn start(
     check(&settings)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if settings.threads == 0 { processors } else { settings.threads };
-    let mut listeners: Vec<Vec<std::net::TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut listeners: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
     let mut listening = Vec::new();
+    let mut interceptions = Vec::new();
     for route in &settings.routes {
-        let refuse = |source| StartError::Listen { route: route.name.clone(), address: route.listen.address, source };
-        let opened = listen(route.listen.address, threads).map_err(refuse)?;
-        let address = opened.first().map_or(Ok(route.listen.address), std::net::TcpListener::local_addr).map_err(refuse)?;
+        let (opened, address) = match &route.to {
+            Destination::Intercepted { namespace, port } => {
+                let opened = Interception::open(namespace, *port, threads);
+                let mut interception = opened.map_err(|source| StartError::Intercept { route: route.name.clone(), source })?;
+                let listeners = std::mem::take(&mut interception.listeners);
+                let address = interception.address;
+                interceptions.push(Some(interception));
+                (listeners, address)
+            }
+            _ => {
+                let refuse = |source| StartError::Listen { route: route.name.clone(), address: route.listen.address, source };
+                let opened = listen(route.listen.address, threads).map_err(refuse)?;
+                let address = opened.first().map_or(Ok(route.listen.address), TcpListener::local_addr).map_err(refuse)?;
+                interceptions.push(None);
+                (opened, address)
+            }
+        };
         listening.push((route.name.clone(), address));
         for (of_thread, listener) in listeners.iter_mut().zip(opened) {
             of_thread.push(listener);
@@ -105,17 +126,21 @@ pub fn start(
         notify: Box::new(notify),
         bounds: settings.bounds,
         forwards_ambiguous: settings.forwards_ambiguous,
+        experiments: settings.experiments.into(),
         upstream: Arc::new(upstream),
         connections: AtomicUsize::new(0),
         counts: Counts::default(),
     });
     let (stop, stopped) = watch::channel(false);
-    let mut running = Running { tape, shared: Arc::clone(&shared), listening, legs, stop, threads: Vec::new() };
+    let sockets: Vec<_> = interceptions.iter().map(|one| one.as_ref().map(|one| one.sockets.clone())).collect();
+    let shared_too = Arc::clone(&shared);
+    let mut running = Running { tape, shared: shared_too, listening, legs, interceptions, stop, threads: Vec::new() };
     for listeners in listeners {
         let worker = Worker {
             shared: Arc::clone(&shared),
             routes: settings.routes.clone(),
             presenters: presenters.clone(),
+            sockets: sockets.clone(),
             listeners,
             stopped: stopped.clone(),
         };
@@ -135,6 +160,19 @@ impl Running {
         &self.legs
     }
 
+    /// For each route whose port is redirected, how many connections were there before and go on past hopwire.
+    pub fn old_connections(&self) -> impl Iterator<Item = (&str, usize)> {
+        let names = self.listening.iter().map(|(name, _)| name.as_str());
+        names.zip(&self.interceptions).filter_map(|(name, one)| Some((name, one.as_ref()?.old_connections)))
+    }
+
+    /// The routes whose port is not redirected any more, since somebody ended the process that holds the rule.
+    pub fn lost_interceptions(&mut self) -> Vec<String> {
+        let names = self.listening.iter().map(|(name, _)| name.clone());
+        let lost = names.zip(&mut self.interceptions).filter_map(|(name, one)| (!one.as_mut()?.is_redirecting()).then_some(name));
+        lost.collect()
+    }
+
     /// What it has done so far.
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
@@ -151,6 +189,8 @@ impl Running {
     }
 
     fn end(&mut self) {
+        // New connections go straight to the servers again.
+        self.interceptions.clear();
         // Threads that ended do not listen.
         let _ = self.stop.send(true);
         for thread in self.threads.drain(..) {
@@ -187,34 +227,23 @@ fn presenters(
     tape: &Arc<Tape>,
 ) -> Result<Vec<Option<Arc<Presenter>>>, StartError> {
     let of_route = |(route, (_, address)): (&Route, &(String, SocketAddr))| {
-        let Some(identity) = settings.identity.clone().filter(|_| route.listen.scheme == Scheme::Https) else {
+        let Some(identity) = settings.identity.clone().filter(|_| route.may_speak_tls()) else {
             return Ok(None);
         };
-        let mut allowed = vec![route.target.host.clone(), "localhost".to_owned()];
+        let mut allowed = match &route.to {
+            Destination::Target(target) => vec![target.host.clone(), "localhost".to_owned()],
+            Destination::Intercepted { .. } => vec![route.name.clone()],
+            Destination::Asked(_) => Vec::new(),
+        };
         if !address.ip().is_unspecified() {
             allowed.push(address.ip().to_string());
         }
         allowed.extend(settings.allowed_names.iter().cloned());
-        let presenter = Presenter::new(identity, allowed, None, Arc::clone(tape));
+        let wrong_name = settings.wrong_certificate.clone();
+        let presenter = Presenter::new(identity, allowed, wrong_name, Arc::clone(tape));
         presenter.map(|presenter| Some(Arc::new(presenter))).map_err(|error| StartError::Tls(error.to_string()))
     };
     settings.routes.iter().zip(listening).map(of_route).collect()
-}
-
-/// As many listeners on one address as there are threads; the kernel shares connections out among them.
-fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let open = |address: SocketAddr, is_shared: bool| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(is_shared)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        io::Result::Ok(std::net::TcpListener::from(socket))
-    };
-    // Another process of the same user that shares its port would get half of the connections in silence.
-    let address = open(address, false)?.local_addr()?;
-    (0..count).map(|_| open(address, true)).collect()
 }
 
 /// One thread with a runtime of its own.
@@ -222,7 +251,8 @@ struct Worker {
     shared: Arc<Shared>,
     routes: Vec<Route>,
     presenters: Vec<Option<Arc<Presenter>>>,
-    listeners: Vec<std::net::TcpListener>,
+    sockets: Vec<Option<Sockets>>,
+    listeners: Vec<TcpListener>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -238,9 +268,10 @@ impl Worker {
     }
 
     async fn run(self) {
-        let Self { shared, routes, presenters, listeners, mut stopped } = self;
-        for (index, ((route, presenter), listener)) in routes.into_iter().zip(presenters).zip(listeners).enumerate() {
-            let Ok(listener) = TcpListener::from_std(listener) else { continue };
+        let Self { shared, routes, presenters, sockets, listeners, mut stopped } = self;
+        let routes = routes.into_iter().zip(presenters).zip(sockets).zip(listeners);
+        for (index, (((route, presenter), sockets), listener)) in routes.enumerate() {
+            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { continue };
             let leg = u16::try_from(2 * index).unwrap_or(u16::MAX);
             let door = Rc::new(Door {
                 shared: Arc::clone(&shared),
@@ -248,9 +279,10 @@ impl Worker {
                 legs: [leg, leg.saturating_add(1)],
                 presenter,
                 pool: RefCell::new(Vec::new()),
+                sockets,
                 known: RefCell::new(Vec::new()),
             });
-            tokio::task::spawn_local(accept(door, listener, stopped.clone()));
+            tokio::task::spawn_local(accept_all(door, listener, stopped.clone()));
         }
         let _ = stopped.wait_for(|stopped| *stopped).await;
         let mut left = GRACE_STEPS;
@@ -261,7 +293,7 @@ impl Worker {
     }
 }
 
-async fn accept(door: Rc<Door>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+async fn accept_all(door: Rc<Door>, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
     let open = &door.shared.connections;
     let mut is_full_told = false;
     loop {
@@ -285,7 +317,7 @@ async fn accept(door: Rc<Door>, listener: TcpListener, mut stopped: watch::Recei
                 door.shared.counts.accepted.fetch_add(1, Ordering::Relaxed);
                 let guard = Open(Rc::clone(&door));
                 tokio::task::spawn_local(async move {
-                    serve(&guard.0, socket, peer).await;
+                    accept::serve(&guard.0, socket, peer).await;
                 });
             }
             Err(error) => {
@@ -308,68 +340,6 @@ impl Drop for Open {
         self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-async fn serve(door: &Door, socket: TcpStream, peer: SocketAddr) {
-    let Ok(tap) = door.client_tap(socket, peer) else { return };
-    match &door.presenter {
-        None => relay::serve(door, Stream::Plain(tap)).await,
-        Some(presenter) => {
-            let shaken = timeout(door.shared.bounds.handshake, handshake(door, presenter, tap)).await;
-            match shaken {
-                Ok(Some(stream)) => relay::serve(door, stream).await,
-                Ok(None) => {}
-                Err(_) => door.report(other(
-                    "handshake-timeout",
-                    "a client began a TLS handshake and did not go on",
-                    "check the client, and what else connects to this port",
-                )),
-            }
-        }
-    }
-}
-
-/// The TLS handshake with a client; `None` where it failed, which is reported.
-async fn handshake(door: &Door, presenter: &Presenter, mut tap: Tap) -> Option<Stream> {
-    let mut first = [0];
-    if tap.socket().peek(&mut first).await.ok()? == 0 {
-        return None;
-    }
-    if first[0].is_ascii_alphabetic() {
-        door.report(plaintext_to_tls());
-        relay::decline(door, Stream::Plain(tap), "PlaintextToTls", "this port speaks TLS: use https").await;
-        return None;
-    }
-    let address = tap.flow().ends().server.ip;
-    let mut acceptor = Box::pin(LazyConfigAcceptor::new(Acceptor::default(), tap));
-    let started = match acceptor.as_mut().await {
-        Ok(started) => started,
-        Err(error) => {
-            door.report(client_handshake(&error));
-            return None;
-        }
-    };
-    let config = match presenter.config(started.client_hello().server_name(), address) {
-        Ok(config) => config,
-        Err(NotPresented::Name(name)) => {
-            door.report(name_not_allowed(&name));
-            return None;
-        }
-        Err(NotPresented::Failed(reason)) => {
-            door.report(other("certificate", format!("no certificate can be made: {reason}"), "check the CA"));
-            return None;
-        }
-    };
-    match started.into_stream(config).await {
-        Ok(stream) => Some(Stream::Accepted(Box::new(stream))),
-        Err(error) => {
-            door.report(client_handshake(&error));
-            None
-        }
-    }
-}
-
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// How often it is looked whether there is room again.
 const FULL_STEP: Duration = Duration::from_millis(20);

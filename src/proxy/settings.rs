@@ -1,7 +1,9 @@
 //! What a proxy is started with, and its bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proxy::experiment::Experiment;
 use crate::proxy::route::Route;
 use crate::proxy::trust::{Identity, Upstream};
 
@@ -18,6 +20,10 @@ pub struct Settings {
     pub upstream: Upstream,
     /// Whether messages that two readers may cut differently are forwarded.
     pub forwards_ambiguous: bool,
+    /// What is changed on purpose; nothing where it is empty.
+    pub experiments: Vec<Arc<Experiment>>,
+    /// A name that certificates are made for in place of the true ones, to see what clients do.
+    pub wrong_certificate: Option<String>,
     /// Threads; one per processor where it is 0.
     pub threads: usize,
     /// Its bounds.

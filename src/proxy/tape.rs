@@ -1,8 +1,9 @@
 //! What passed, on its way to whoever records and judges it: connections append packets and secrets, one reader takes them.
 //!
 //! One lock orders all packets, and their time is taken inside it: so times never run backwards. Nothing is dropped: where
-//! the reader is slow, connections wait until there is room.
+//! the reader is slow, connections wait until there is room. Reels go round: those that were read are filled again.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,11 +19,17 @@ pub struct Tape {
     state: Mutex<State>,
     changed: Condvar,
     is_full: AtomicBool,
-    room_bytes: usize,
+    /// Full reels that may wait.
+    reels_max: usize,
 }
 
 struct State {
+    /// The one that is being filled.
     reel: Reel,
+    /// Those that are full, oldest first.
+    full: VecDeque<Reel>,
+    /// Those that were read.
+    spare: Vec<Reel>,
     waiting: Vec<Waker>,
     last: Timestamp,
     is_closed: bool,
@@ -62,8 +69,16 @@ pub enum Entry {
 impl Tape {
     /// A tape on which about so many bytes may wait to be read.
     pub fn new(room_bytes: usize) -> Self {
-        let state = State { reel: Reel::default(), waiting: Vec::new(), last: Timestamp::EPOCH, is_closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new(), is_full: AtomicBool::new(false), room_bytes }
+        let state = State {
+            reel: Reel::default(),
+            full: VecDeque::new(),
+            spare: Vec::new(),
+            waiting: Vec::new(),
+            last: Timestamp::EPOCH,
+            is_closed: false,
+        };
+        let reels_max = (room_bytes / REEL_BYTES).max(1);
+        Self { state: Mutex::new(state), changed: Condvar::new(), is_full: AtomicBool::new(false), reels_max }
     }
 
     /// Appends a packet, which `write` appends to the bytes it is given.
@@ -74,9 +89,14 @@ impl Tape {
         write(&mut state.reel.bytes);
         let end = state.reel.bytes.len();
         state.reel.entries.push(Entry::Packet { at, leg, end, comment });
-        let is_due = end >= DUE_BYTES;
-        if end >= self.room_bytes {
-            self.is_full.store(true, Ordering::Relaxed);
+        let is_due = end >= REEL_BYTES;
+        if is_due {
+            let spare = state.spare.pop().unwrap_or_default();
+            let full = std::mem::replace(&mut state.reel, spare);
+            state.full.push_back(full);
+            if state.full.len() >= self.reels_max {
+                self.is_full.store(true, Ordering::Relaxed);
+            }
         }
         drop(state);
         if is_due {
@@ -111,14 +131,23 @@ impl Tape {
         self.changed.notify_all();
     }
 
-    /// Replaces `reel` by all that was recorded since the last call; waits up to `wait` until it is worth it. `false` where
-    /// nothing more can come.
+    /// Replaces `reel` by what was recorded next; waits up to `wait` until it is worth it. `false` where nothing more can come.
     pub fn take(&self, reel: &mut Reel, wait: Duration) -> bool {
         reel.clear();
         let state = self.lock();
-        let is_idle = |state: &mut State| !state.is_closed && state.reel.bytes.len() < DUE_BYTES;
+        let is_idle = |state: &mut State| !state.is_closed && state.full.is_empty();
         let (mut state, _) = self.changed.wait_timeout_while(state, wait, is_idle).unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut state.reel, reel);
+        let next = match state.full.pop_front() {
+            Some(full) => full,
+            None => {
+                let spare = state.spare.pop().unwrap_or_default();
+                std::mem::replace(&mut state.reel, spare)
+            }
+        };
+        let read = std::mem::replace(reel, next);
+        if state.spare.len() < SPARE_MAX {
+            state.spare.push(read);
+        }
         self.is_full.store(false, Ordering::Relaxed);
         let waiting = std::mem::take(&mut state.waiting);
         let goes_on = !state.is_closed || !reel.entries.is_empty();
@@ -176,12 +205,19 @@ impl Reel {
         Ok(())
     }
 
+    /// Gives access to the bytes of all packets, one after the other, so that others may take them; what is put in their place
+    /// is filled again.
+    pub fn with_bytes(&mut self, act: impl FnOnce(&mut Vec<u8>)) {
+        act(&mut self.bytes);
+    }
+
     fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
-        // A burst is no reason to keep its memory.
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.entries.shrink_to(KEPT_ENTRIES);
+        if self.bytes.capacity() < REEL_BYTES {
+            // Room for the packet that makes it full.
+            self.bytes.reserve_exact(REEL_BYTES + (1 << 16));
+        }
     }
 }
 
@@ -190,9 +226,8 @@ fn clock() -> Timestamp {
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// With so much recorded the reader is woken at once.
-const DUE_BYTES: usize = 256 << 10;
+/// A reel is full with so much; then the reader is woken at once.
+const REEL_BYTES: usize = 1 << 20;
 
-/// Memory that a reel keeps between uses.
-const KEPT_BYTES: usize = 4 << 20;
-const KEPT_ENTRIES: usize = 32 << 10;
+/// Reels that are kept to be filled again.
+const SPARE_MAX: usize = 4;

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, KeyLog, RootCertStore, ServerC
 
 use crate::model::Secret;
 use crate::proxy::authority::{Authority, AuthorityError};
+use crate::proxy::route::name_matches;
 use crate::proxy::tape::Tape;
 
 /// Where the certificates that clients see come from.
@@ -70,11 +71,18 @@ impl Presenter {
     }
 
     /// What a client is shown that asks for `name`, or by no name for the address it connected to.
-    pub(super) fn config(&self, name: Option<&str>, address: IpAddr) -> Result<Arc<ServerConfig>, NotPresented> {
-        let key = name.map_or_else(|| address.to_string(), str::to_ascii_lowercase);
+    /// `granted` is a name that is allowed for this connection alone.
+    pub(super) fn config(
+        &self,
+        name: Option<&str>,
+        address: IpAddr,
+        granted: Option<&str>,
+    ) -> Result<Arc<ServerConfig>, NotPresented> {
+        let key = name.map_or_else(|| granted.map_or_else(|| address.to_string(), str::to_owned), str::to_ascii_lowercase);
         if let Some(name) = name
             && matches!(self.identity, Identity::Authority(_))
             && !self.allows(name)
+            && !granted.is_some_and(|granted| granted.eq_ignore_ascii_case(name))
         {
             return Err(NotPresented::Name(name.to_owned()));
         }
@@ -85,7 +93,9 @@ impl Presenter {
         let mut names = vec![key.clone()];
         if name.is_none() {
             // It may know this address by any of the names.
-            names.extend(self.allowed.iter().filter(|name| !name.contains('*') && **name != key).cloned());
+            let others = std::iter::once(address.to_string()).chain(self.allowed.iter().cloned());
+            names.extend(others.filter(|name| !name.contains('*') && *name != key));
+            names.dedup();
         }
         let config = Arc::new(self.make(&names).map_err(|error| NotPresented::Failed(error.to_string()))?);
         if configs.len() >= CONFIGS_MAX {
@@ -116,13 +126,7 @@ impl Presenter {
     }
 
     fn allows(&self, name: &str) -> bool {
-        self.allowed.iter().any(|allowed| match allowed.strip_prefix('*') {
-            Some(suffix) => {
-                name.len() > suffix.len()
-                    && name.get(name.len() - suffix.len()..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-            }
-            None => allowed.eq_ignore_ascii_case(name),
-        })
+        self.allowed.iter().any(|allowed| name_matches(allowed, name))
     }
 }
 

@@ -41,9 +41,23 @@ pub(super) fn hops(screen: &mut Screen<'_, '_>) -> io::Result<()> {
         ]);
     }
     write(screen, &table)?;
+    hops.iter().try_for_each(|hop| aliases(screen, hop))?;
     hops.iter().try_for_each(|hop| crossed(screen, hop))?;
     screen.report.summary.joins.iter().try_for_each(|row| joins(screen, row))
 }
+
+/// Under which other addresses the servers of a hop were seen.
+fn aliases(screen: &mut Screen<'_, '_>, hop: &Hop) -> io::Result<()> {
+    if hop.aliases.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = hop.aliases.iter().take(ALIASES_SHOWN).map(ToString::to_string).collect();
+    let more = if hop.aliases.len() > ALIASES_SHOWN { format!(" +{}", hop.aliases.len() - ALIASES_SHOWN) } else { String::new() };
+    let text = format!("{} is also seen as {}{more} (NAT): counted once", screen.clean(&hop.name), names.join(", "));
+    screen.paragraph("  ", "    ", &text)
+}
+
+const ALIASES_SHOWN: usize = 4;
 
 /// What became of the calls behind the proxy, and where the time went.
 fn joins(screen: &mut Screen<'_, '_>, row: &JoinRow) -> io::Result<()> {

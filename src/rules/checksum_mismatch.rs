@@ -15,7 +15,8 @@ rule! {
     /// Bodies that differ from their `x-amz-checksum-*` (header or trailer), `Content-MD5` or `x-amz-content-sha256`: uploads, and
     /// downloads of a whole object with `x-amz-checksum-*`. It says which value was announced and which the body has, whether the
     /// server refused it, and whether the same body was right on the hop before. Bodies up to 256 KiB are compared that the capture
-    /// holds whole, the first 4,096 of a run; aws-chunked framing is removed first. It is reported on any decoded hop, in plaintext or TLS.
+    /// holds whole: the first 24 of a run, further ones up to 96 KiB together, one in 256 of the rest, and up to 64 more where some differ. aws-chunked framing is removed
+    /// first. It is reported on any decoded hop, in plaintext or TLS.
     ///
     /// ## Why it matters
     /// Something changed the content after the client computed its checksum: a proxy, a client that signs another body than it sends, a
@@ -39,6 +40,8 @@ const WRONG_MAX: usize = 4096;
 #[derive(Default)]
 pub(super) struct State {
     rows: Vec<Row>,
+    /// Bodies that were compared.
+    compared: u64,
     /// Exchanges with a wrong body, and their row.
     wrong: Option<HashMap<ExchangeId, usize>>,
 }
@@ -61,13 +64,14 @@ impl Watch for State {
     fn handle_call(&mut self, call: &Call<'_>, context: &Context<'_>, findings: &mut Findings) {
         let response = call.exchange.response().and_then(|response| response.body.check.as_deref());
         for (check, is_request) in [(call.exchange.request.body.check.as_deref(), true), (response, false)] {
+            self.compared += u64::from(check.is_some());
             let Some(mismatch) = check.and_then(|check| check.mismatched.first()) else { continue };
             let Some(index) = self.row(context.hop, is_request, mismatch.name) else { continue };
             if let Some(row) = self.rows.get_mut(index) {
                 row.add(call, context.client);
                 if row.sights.count == 1 {
                     (row.announced, row.computed) = (quote_text(&mismatch.announced), mismatch.computed.clone());
-                    let finding = render(row, &context.view);
+                    let finding = render(row, self.compared, &context.view);
                     findings.raise(finding);
                 }
             }
@@ -98,7 +102,7 @@ impl Watch for State {
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
         for row in &self.rows {
-            findings.report(render(row, view));
+            findings.report(render(row, self.compared, view));
         }
     }
 }
@@ -151,7 +155,7 @@ impl Row {
     }
 }
 
-fn render(row: &Row, view: &View<'_>) -> Finding {
+fn render(row: &Row, compared: u64, view: &View<'_>) -> Finding {
     let count = row.sights.count;
     let what = match row.is_request {
         true => counted(count, "upload", "uploads"),
@@ -167,11 +171,12 @@ fn render(row: &Row, view: &View<'_>) -> Finding {
         right => format!(" {right} of the bodies were right on the hop before: the proxy between changed them."),
     };
     let message = format!(
-        "The body of {what} on {} differs from {}: announced {}, the body has {} (the first one).{came}{before}",
+        "The body of {what} on {} differs from {}: announced {}, the body has {} (the first one).{came}{before} {} compared.",
         view.hop_name(row.hop),
         row.name.label(),
         row.announced,
         row.computed,
+        counted(compared, "body was", "bodies were"),
     );
     let clients: Vec<String> = row.clients.iter().map(|client| view.client_text(*client)).collect();
     let fix = match row.right_before {

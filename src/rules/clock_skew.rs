@@ -16,7 +16,7 @@ rule! {
     /// Clients that sign with a time (`x-amz-date`, or `Date` with SigV2) that is two minutes or more from the time of the store,
     /// by how much, and how many requests the store refused for it. The store's time is the `Date` of its responses; both are
     /// compared with the times of the packets, so that slow responses and the clock of the capturing machine do not matter. It looks at the
-    /// first 64 calls of each client and at all that were refused with `RequestTimeTooSkewed`. It is reported on any decoded hop, once: on the
+    /// first eight calls of each client and at all that were refused with `RequestTimeTooSkewed`. It is reported on any decoded hop, once: on the
     /// one nearest the client.
     ///
     /// ## Why it matters
@@ -38,7 +38,7 @@ const SKEW_MIN: Duration = Duration::from_secs(120);
 const TOLERANCE: Duration = Duration::from_secs(15 * 60);
 
 /// How many calls of a client are looked at where none was refused.
-const LOOKED_AT_MAX: u32 = 64;
+const LOOKED_AT_MAX: u32 = 8;
 
 #[derive(Default)]
 pub(super) struct State {

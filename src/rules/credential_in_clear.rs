@@ -40,7 +40,7 @@ pub(super) struct Counts {
 impl Watch for State {
     fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
         let mut seen: Vec<(Kind, Side)> = Vec::new();
-        for secret in disclosed.of(Exposure::Credential).filter(|secret| lets_act(secret)) {
+        for secret in disclosed.of(Exposure::Credential).filter(|secret| lets_act(secret, disclosed)) {
             if !seen.contains(&(secret.kind, secret.from)) {
                 seen.push((secret.kind, secret.from));
             }
@@ -68,9 +68,8 @@ impl Watch for State {
 }
 
 /// Cookies that keep a client on one server, or hold a word, open nothing.
-fn lets_act(secret: &Exposed<'_>) -> bool {
-    let is_redacted = secret.value.starts_with(b"[redacted:");
-    secret.kind != Kind::Cookie || is_redacted || cookies(secret.value).any(|(name, value)| is_credential(name, value))
+fn lets_act(secret: &Exposed<'_>, disclosed: &Disclosure<'_>) -> bool {
+    secret.kind != Kind::Cookie || disclosed.is_redacted(secret) || cookies(secret.value).any(|(name, value)| is_credential(name, value))
 }
 
 fn render(row: &HopRow<Counts>, view: &View<'_>) -> Finding {

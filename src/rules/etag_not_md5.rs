@@ -3,12 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::hops::ClientId;
 use crate::model::HeaderName;
-use crate::rules::aggregate::PerClient;
+use crate::rules::disclosed::{HopRow, PerHop};
 use crate::rules::quote::counted;
 use crate::rules::sight::Sight;
-use crate::rules::{Confidence, Context, Finding, Findings, Fix, View, Watch, rule};
+use crate::rules::{Context, Finding, Findings, Fix, View, Watch, rule};
 use crate::s3::body_check::{md5_of_etag, names_aws_chunked};
 use crate::s3::{Call, Operation};
 
@@ -16,7 +15,7 @@ rule! {
     /// ## What it reports
     /// Uploads whose response has an ETag that differs from the MD5 that the client sent, or from that of the object where all of
     /// the body is known; and downloads whose ETag differs from the MD5 of the object, where the store names no encryption. Bodies
-    /// up to 256 KiB are compared, the first 4,096 of a run. ETags of multipart uploads are not an MD5 and not compared. It is
+    /// up to 256 KiB are compared, the first 24 of a run, further ones up to 96 KiB together, and one in 256 of the rest; a `Content-MD5` always. ETags of multipart uploads are not an MD5 and not compared. It is
     /// reported on any decoded hop, in plaintext or TLS, and once: on the one nearest the client.
     ///
     /// ## Why it matters
@@ -32,10 +31,10 @@ rule! {
 
 #[derive(Default)]
 pub(super) struct State {
-    clients: PerClient<Shown>,
+    hops: PerHop<Shown>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shown {
     encrypted: u64,
     downloads: u64,
@@ -53,32 +52,28 @@ impl Watch for State {
         let Some(md5) = (if is_upload { uploaded_md5(call) } else { downloaded_md5(call, context) }) else { return };
         let etag = call.exchange.response().and_then(|response| response.headers.get(HeaderName::Etag)).and_then(md5_of_etag);
         let Some(etag) = etag.filter(|etag| *etag != md5) else { return };
-        let Some((row, is_first)) = self.clients.add(context.client, Sight::of_both(call.exchange)) else {
+        let (client, ip) = (Some(context.client), call.exchange.endpoints.client.ip);
+        let Some((row, is_first)) = self.hops.add(context.hop, client, ip, Sight::of_both(call.exchange)) else {
             return;
         };
         let framed = call.exchange.request.body.check.as_ref().and_then(|check| check.framed_md5);
         row.value.framed += u64::from(framed == Some(etag));
         row.value.downloads += u64::from(is_download);
         row.value.encrypted += u64::from(context.response_encrypted);
-        if is_first && let Some(finding) = self.render(context.client, &context.view) {
+        if is_first {
+            let finding = render(row, &context.view);
             findings.raise(finding);
         }
     }
 
     fn handle_end(&mut self, view: &View<'_>, findings: &mut Findings) {
-        for (client, _) in self.clients.iter() {
-            let hop = view.clients.client(client).map(|client| client.hop);
-            if let Some(finding) = self.render(client, view).filter(|_| hop.is_some_and(|hop| view.is_nearest_client(hop))) {
-                findings.report(finding);
-            }
+        for row in self.hops.iter().filter(|row| view.is_nearest_client(row.hop)) {
+            findings.report(render(row, view));
         }
     }
 }
 
-impl State {
-    fn render(&self, client: ClientId, view: &View<'_>) -> Option<Finding> {
-        let row = self.clients.find(client).filter(|row| row.sights.count > 0)?;
-        let hop = view.clients.client(client)?.hop;
+fn render(row: &HopRow<Shown>, view: &View<'_>) -> Finding {
         let shown = &row.value;
         let uploads = row.sights.count - shown.downloads;
         let what = match (uploads, shown.downloads) {
@@ -97,16 +92,12 @@ impl State {
             }
             _ => "Not all of the responses name encryption by the store: what was stored may differ from what was sent.",
         };
-        let message = format!("The ETag of {what} on {} differs from the MD5 of the body. {why}", view.hop_name(hop));
-        let finding = Finding::new(&RULE, Confidence::Certain, Some(hop), row.sights.count, message)
-            .about("client", view.client_text(client))
-            .shown_by(row.sights.evidence());
+        let message = format!("The ETag of {what} on {} differs from the MD5 of the body. {why}", view.hop_name(row.hop));
         let fix = match shown.framed {
             0 => "tell clients not to compare the ETag with an MD5",
             _ => "see stored-aws-chunked: the store has to decode aws-chunked, or the client must not send it",
         };
-        Some(finding.fixed_by(Fix::untested(fix, "")))
-    }
+        row.finding(&RULE, message, view).fixed_by(Fix::untested(fix, ""))
 }
 
 /// The MD5 that the client sent, or that of the object in a body that is known whole.

@@ -79,6 +79,8 @@ rules! {
     retry_storm
     error_response
     etag_not_md5
+    sse_ignored_by_store
+    redirected
     stored_aws_chunked
     checksum_mismatch
     clock_skew

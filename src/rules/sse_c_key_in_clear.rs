@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::HeaderName;
+use crate::model::{HeaderName, Headers};
 use crate::rules::aggregate::Distinct;
 use crate::rules::disclosed::{HopRow, PerHop};
 use crate::rules::quote::counted;
 use crate::rules::sight::{Sight, Sights};
 use crate::rules::{Disclosure, Finding, Findings, Fix, Joined, View, Watch, rule};
-use crate::s3::Call;
+use crate::s3::{Call, Operation};
 use crate::session::secrets::{Exposure, Form, Unescaped};
 
 rule! {
@@ -46,8 +46,10 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Keys {
     digests: Distinct<[u8; 32], KEYS_MAX>,
-    /// Requests to which the store returned 2xx.
+    /// Requests to which the store returned 2xx with the algorithm, which confirms that it used the key.
     accepted: u64,
+    /// Requests to which it returned 2xx without: it ignored the key.
+    unconfirmed: u64,
     /// Requests that were seen on the next hop as well, with their key: in plaintext, and inside TLS.
     passed_in_plaintext: u64,
     passed_in_tls: u64,
@@ -70,7 +72,9 @@ impl Watch for State {
         };
         let encryption = disclosed.call.map(Call::request_encryption).unwrap_or_default();
         let row_keys = &mut row.value;
-        row_keys.accepted += u64::from(disclosed.is_accepted());
+        let is_confirmed = !disclosed.call.is_some_and(is_unconfirmed);
+        row_keys.accepted += u64::from(disclosed.is_accepted() && is_confirmed);
+        row_keys.unconfirmed += u64::from(disclosed.is_accepted() && !is_confirmed);
         let is_copy_source = keys().any(|key| key.field == Some(HeaderName::XAmzCopySourceServerSideEncryptionCustomerKey));
         row_keys.copy_sources += u64::from(is_copy_source || encryption.copy_source_key.is_some());
         row_keys.outside_headers += u64::from(keys().any(|key| key.form != Form::Field));
@@ -78,10 +82,10 @@ impl Watch for State {
             (encryption.customer_key.as_deref(), encryption.customer_key_md5.as_deref()),
             (encryption.copy_source_key.as_deref(), encryption.copy_source_key_md5.as_deref()),
         ];
-        for key in keys() {
-            let key = Unescaped::new(key.value);
+        for secret in keys() {
+            let key = Unescaped::new(secret.value);
             let md5 = digests.iter().find(|(have, _)| *have == Some(key.bytes())).and_then(|(_, md5)| *md5);
-            row_keys.add(key.bytes(), md5);
+            row_keys.add(key.bytes(), md5, disclosed.is_redacted(secret));
         }
         if is_first {
             findings.raise(render(row, &disclosed.view));
@@ -109,17 +113,41 @@ impl Watch for State {
 }
 
 impl Keys {
-    fn add(&mut self, key: &[u8], md5: Option<&[u8]>) {
+    fn add(&mut self, key: &[u8], md5: Option<&[u8]>, is_redacted: bool) {
         let raw = STANDARD.decode(key);
-        // A session that was read back has a placeholder, which says nothing of the key's form.
-        let is_redacted = key.starts_with(b"[redacted:");
         let is_sound = raw.as_ref().is_ok_and(|raw| {
             raw.len() == 32 && md5.is_none_or(|sent| STANDARD.decode(sent).is_ok_and(|sent| sent == Md5::digest(raw).as_slice()))
         });
+        // What stands for a key in a recording says nothing of its form.
         self.malformed += u64::from(!is_sound && !is_redacted);
         let digest: [u8; 32] = Sha256::digest(raw.as_deref().unwrap_or(key)).into();
         self.digests.add(&digest, |have, new| have == new, |new| *new);
     }
+}
+
+/// Whether a response lacks the confirmation that S3 gives for the operation (Amazon S3 API reference, response headers).
+fn is_unconfirmed(call: &Call<'_>) -> bool {
+    const CONFIRMED: [Operation; 7] = [
+        Operation::PUT_OBJECT,
+        Operation::GET_OBJECT,
+        Operation::HEAD_OBJECT,
+        Operation::COPY_OBJECT,
+        Operation::CREATE_MULTIPART_UPLOAD,
+        Operation::UPLOAD_PART,
+        Operation::UPLOAD_PART_COPY,
+    ];
+    CONFIRMED.contains(&call.operation)
+        && call.request_encryption().customer_key.is_some()
+        && call.exchange.response().is_some_and(|response| !names_key_algorithm(&response.headers))
+}
+
+/// Whether a response names the algorithm of a customer key, as S3 and the dialects of other clouds do.
+fn names_key_algorithm(headers: &Headers) -> bool {
+    headers.has(HeaderName::XAmzServerSideEncryptionCustomerAlgorithm)
+        || headers.iter().any(|(name, _)| {
+            let ends = |end: &[u8]| name.len() >= end.len() && name.get(name.len() - end.len()..).is_some_and(|tail| tail.eq_ignore_ascii_case(end));
+            ends(b"-customer-algorithm") || ends(b"-encryption-algorithm")
+        })
 }
 
 fn render(row: &HopRow<Keys>, view: &View<'_>) -> Finding {
@@ -142,6 +170,12 @@ fn message(row: &HopRow<Keys>, view: &View<'_>) -> String {
         keys.digests.count_text(),
         keys.accepted,
     );
+    if keys.unconfirmed > 0 {
+        text += &format!(
+            " It returned success to {} without confirming SSE-C: it ignores the key, and the objects are not encrypted with it.",
+            keys.unconfirmed
+        );
+    }
     if keys.copy_sources > 0 {
         text += &format!(" {} carried the key of a copy's source.", keys.copy_sources);
     }

@@ -107,6 +107,10 @@ impl State {
 
     fn handle_reading(&mut self, call: &Call<'_>) -> Option<Found> {
         let response = call.exchange.response()?;
+        // Nearly all readings end here: nothing was uploaded in frames, and nothing says that it is.
+        if self.uploads.is_none() && !response.headers.has(HeaderName::ContentEncoding) {
+            return None;
+        }
         let upload = self.uploads.as_mut().and_then(|uploads| uploads.get_mut(&key_of(call)));
         let is_whole = !call.query.has("partNumber") && !call.query.has("versionId");
         let length = response.headers.text_of(HeaderName::ContentLength).and_then(|length| length.trim().parse::<u64>().ok())?;

@@ -86,6 +86,16 @@ impl<'a> Disclosure<'a> {
         self.secrets.iter().filter(move |secret| secret.kind.exposure() == exposure)
     }
 
+    /// Whether a recording replaced the secret, so that nothing is known of its form.
+    pub fn is_redacted(&self, secret: &Exposed<'_>) -> bool {
+        let request = &self.exchange.request;
+        let (headers, body, is_target) = match (secret.from, self.exchange.response()) {
+            (Side::Server, Some(response)) => (&response.headers, &response.body, false),
+            _ => (&request.headers, &request.body, request.is_target_redacted && secret.text == request.target()),
+        };
+        is_target || headers.is_redacted_value(secret.text) || (body.is_redacted && secret.text == body.kept)
+    }
+
     /// Whether the server's response is a success.
     pub fn is_accepted(&self) -> bool {
         self.exchange.status().is_some_and(|status| (200..300).contains(&status))

@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc::{CRC_32_ISCSI, CRC_32_ISO_HDLC, CRC_64_NVME, Crc};
-use md5::Md5;
+use md5::{Digest as _, Md5};
+use ring::digest::{SHA256, digest};
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
 
 use crate::model::{Body, BodyCheck, ChecksumName, Framing, HeaderName, HeaderNames, Headers, Mismatch, Request, Response};
 use crate::s3::aws_chunked::{Decoder, Mode};
@@ -74,7 +74,7 @@ pub fn check_request(request: &Request) -> Option<BodyCheck> {
     if payload == Payload::SignedHash
         && let Some(announced) = request.headers.get(HeaderName::XAmzContentSha256)
     {
-        let computed = hex(&Sha256::digest(content));
+        let computed = hex(digest(&SHA256, content).as_ref());
         check.add(ChecksumName::ContentSha256, announced, computed);
     }
     Some(check)
@@ -139,7 +139,7 @@ fn compute(checksum: ChecksumName, object: &[u8]) -> Option<String> {
         ChecksumName::Crc32c => STANDARD.encode(CRC32C.checksum(object).to_be_bytes()),
         ChecksumName::Crc64Nvme => STANDARD.encode(CRC64_NVME.checksum(object).to_be_bytes()),
         ChecksumName::Sha1 => STANDARD.encode(Sha1::digest(object)),
-        ChecksumName::Sha256 => STANDARD.encode(Sha256::digest(object)),
+        ChecksumName::Sha256 => STANDARD.encode(digest(&SHA256, object)),
     })
 }
 

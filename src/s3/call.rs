@@ -274,6 +274,9 @@ pub fn is_s3_like(exchange: &Exchange, query: Query<'_>) -> bool {
     if headers.names().intersects(USUAL_NAMES) {
         return true;
     }
+    if is_swift(exchange) {
+        return false;
+    }
     if headers.known().any(|(name, sent, _)| is_s3_header(name, sent)) {
         return true;
     }
@@ -292,6 +295,22 @@ pub fn is_s3_like(exchange: &Exchange, query: Query<'_>) -> bool {
         }
     }
     Client::of_headers(headers).sdk.speaks_s3()
+}
+
+/// Whether a request without a signature of AWS speaks Swift, which gateways such as radosgw serve beside S3, with some of the
+/// same response headers.
+fn is_swift(exchange: &Exchange) -> bool {
+    const PATHS: [&[u8]; 3] = [b"/swift/v1", b"/v1/AUTH_", b"/auth/v1.0"];
+    const NAMES: [&[u8]; 3] = [b"x-auth-token", b"x-auth-user", b"x-storage-token"];
+    let request = &exchange.request;
+    let has_name = || request.headers.iter().any(|(name, _)| NAMES.iter().any(|swift| swift.eq_ignore_ascii_case(name)));
+    let path = Address::path_of(request.target());
+    let answers_as_swift = || {
+        let response = exchange.response();
+        response.is_some_and(|response| response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"x-trans-id")))
+    };
+    !request.headers.has(HeaderName::Authorization)
+        && (has_name() || (PATHS.iter().any(|start| path.starts_with(start)) && answers_as_swift()))
 }
 
 const USUAL_NAMES: HeaderNames =

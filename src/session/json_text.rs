@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use wide::i8x16;
 
 use crate::model::Timestamp;
-use crate::session::redact::Shown;
+use crate::session::redact::{Shown, has_placeholder};
 
 /// A buffer of JSON text. Commas are set by itself; brackets are the caller's duty.
 #[derive(Default)]
@@ -123,19 +123,30 @@ impl JsonText {
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.string(text),
-            Err(_) => {
-                self.open(b'{');
-                self.key("base64");
-                self.string(&STANDARD.encode(bytes));
-                self.close(b'}');
-            }
+            Err(_) => self.base64(bytes, false),
         }
+    }
+
+    /// Bytes that no string can hold. `has_placeholders` says that secrets were replaced in them.
+    fn base64(&mut self, bytes: &[u8], has_placeholders: bool) {
+        self.open(b'{');
+        self.key("base64");
+        self.string(&STANDARD.encode(bytes));
+        if has_placeholders {
+            self.key("placeholders");
+            self.boolean(true);
+        }
+        self.close(b'}');
     }
 
     /// A value that went through redaction.
     pub(super) fn shown(&mut self, value: &Shown<'_>) {
         match value {
+            Shown::Text(text) if !is_plain(text) && std::str::from_utf8(text).is_err() => {
+                self.base64(text, has_placeholder(text));
+            }
             Shown::Text(text) => self.bytes(text),
+            Shown::Bytes(bytes) => self.base64(bytes, false),
             Shown::Redacted { kind, id } => {
                 self.open(b'{');
                 self.key("redacted");

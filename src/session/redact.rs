@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::model::{Exchange, HeaderName};
+use crate::model::{Exchange, FieldValue, HeaderName};
 use crate::session::secrets::{self, BYTES_MIN, Exposed, Hit, Kind, Matcher, Secret, Unescaped, encodings};
 
 /// Replaces secrets in texts. It has no `Debug`, since it remembers them.
@@ -35,6 +35,8 @@ pub enum Shown<'a> {
         /// The keyed digest.
         id: Cow<'a, str>,
     },
+    /// As sent, where that looks like the placeholder of a secret: it must not be taken for one.
+    Bytes(&'a [u8]),
 }
 
 impl Redactor {
@@ -70,19 +72,13 @@ impl Redactor {
     }
 
     /// A header value as it may be shown.
-    pub fn header<'a>(&self, known: HeaderName, name: &[u8], value: &'a [u8]) -> Shown<'a> {
-        if self.opened {
-            return Shown::Text(Cow::Borrowed(value));
-        }
-        if !secrets::may_hold_secret(known, value) {
-            return Shown::Text(self.scrub(value));
-        }
+    pub fn header<'a>(&self, known: HeaderName, name: &[u8], value: FieldValue<'a>) -> Shown<'a> {
+        let bytes = value.shown();
         let mut found = Vec::new();
-        secrets::in_header(known, name, value, &mut found);
-        match found.as_slice() {
-            [Secret { range, kind, .. }] if range.start == 0 && range.end == value.len() => self.whole(*kind, value),
-            _ => Shown::Text(self.censor(value, &found)),
+        if !self.opened && secrets::may_hold_secret(known, bytes) {
+            secrets::in_header(known, name, bytes, &mut found);
         }
+        self.show(value, &found)
     }
 
     /// A header name as it may be shown: a broken client can send anything in its place.
@@ -90,34 +86,32 @@ impl Redactor {
         if known == HeaderName::Other { self.scrub(name) } else { Cow::Borrowed(name) }
     }
 
-    /// A URL, or a part of one, as it may be shown.
+    /// A URL, or a part of one, as it may be shown in the account of a call, which is not read back.
     pub fn url<'a>(&self, url: &'a [u8]) -> Cow<'a, [u8]> {
         if self.opened {
             return Cow::Borrowed(url);
         }
         let mut found = Vec::new();
         secrets::in_url(url, &mut found);
-        self.censor(url, &found)
+        self.censor(FieldValue::Redacted(url), &found)
     }
 
     /// A request target as it may be shown.
-    pub fn target<'a>(&self, target: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.opened {
-            return Cow::Borrowed(target);
-        }
+    pub fn target<'a>(&self, target: FieldValue<'a>) -> Shown<'a> {
         let mut found = Vec::new();
-        secrets::in_target(target, &mut found);
-        self.censor(target, &found)
+        if !self.opened {
+            secrets::in_target(target.shown(), &mut found);
+        }
+        self.show(target, &found)
     }
 
     /// A kept body as it may be shown.
-    pub fn body<'a>(&self, body: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.opened {
-            return Cow::Borrowed(body);
-        }
+    pub fn body<'a>(&self, body: FieldValue<'a>) -> Shown<'a> {
         let mut found = Vec::new();
-        secrets::in_body(body, &mut found);
-        self.censor(body, &found)
+        if !self.opened {
+            secrets::in_body(body.shown(), &mut found);
+        }
+        self.show(body, &found)
     }
 
     /// A sentence of a report as it may be shown: it may quote a URL, or what was learnt.
@@ -150,15 +144,35 @@ impl Redactor {
         }
     }
 
-    fn whole<'a>(&self, kind: Kind, value: &'a [u8]) -> Shown<'a> {
-        match parse_placeholder(value) {
-            Some((kind, id)) => Shown::Redacted { kind, id: Cow::Borrowed(id) },
-            None => Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(value)) },
+    /// A value with these secrets in it.
+    fn show<'a>(&self, value: FieldValue<'a>, found: &[Secret]) -> Shown<'a> {
+        let bytes = value.shown();
+        if let (FieldValue::Redacted(_), Some((kind, id))) = (value, parse_placeholder(bytes)) {
+            return Shown::Redacted { kind, id: Cow::Borrowed(id) };
+        }
+        if let [Secret { range, kind, .. }] = found
+            && range.start == 0
+            && range.end == bytes.len()
+        {
+            return Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(bytes)) };
+        }
+        let text = self.censor(value, found);
+        if value.sent().is_none() || !has_placeholder(bytes) {
+            return Shown::Text(text);
+        }
+        match text {
+            Cow::Borrowed(_) => Shown::Bytes(bytes),
+            // Beside placeholders of ours, those that were sent cannot be told from them.
+            Cow::Owned(_) => {
+                let kind = found.first().map_or(Kind::SignedText, |secret| secret.kind);
+                Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(bytes)) }
+            }
         }
     }
 
-    /// Replaces the named places, and in what is left the learnt values.
-    fn censor<'a>(&self, text: &'a [u8], places: &[Secret]) -> Cow<'a, [u8]> {
+    /// Replaces these secrets, and in what is left the learnt values.
+    fn censor<'a>(&self, value: FieldValue<'a>, places: &[Secret]) -> Cow<'a, [u8]> {
+        let text = value.shown();
         if places.is_empty() {
             return self.scrub(text);
         }
@@ -166,10 +180,11 @@ impl Redactor {
         let mut at = 0;
         for Secret { range, kind, .. } in places {
             self.scrub_into(text.get(at..range.start).unwrap_or_default(), &mut out);
-            let value = text.get(range.clone()).unwrap_or_default();
-            match parse_placeholder(value) {
-                Some(_) => out.extend_from_slice(value),
-                None => out.extend_from_slice(placeholder(kind.label(), &self.id(value)).as_bytes()),
+            let secret = text.get(range.clone()).unwrap_or_default();
+            if value.sent().is_none() && parse_placeholder(secret).is_some() {
+                out.extend_from_slice(secret);
+            } else {
+                out.extend_from_slice(placeholder(kind.label(), &self.id(secret)).as_bytes());
             }
             at = range.end;
         }
@@ -239,9 +254,19 @@ pub fn placeholder(kind: &str, id: &str) -> String {
     format!("[redacted:{kind}:{id}]")
 }
 
+/// Whether something in a text looks like a placeholder.
+pub fn has_placeholder(text: &[u8]) -> bool {
+    let starts = memchr::memchr_iter(b'[', text).filter_map(|at| text.get(at..));
+    let whole =
+        |rest: &[u8]| memchr::memchr(b']', rest).is_some_and(|end| rest.get(..=end).and_then(parse_placeholder).is_some());
+    starts.filter(|rest| rest.starts_with(PLACEHOLDER_START)).any(whole)
+}
+
+const PLACEHOLDER_START: &[u8] = b"[redacted:";
+
 /// The kind's label and the id of a placeholder.
 pub fn parse_placeholder(value: &[u8]) -> Option<(&'static str, &str)> {
-    let inner = value.strip_prefix(b"[redacted:")?.strip_suffix(b"]")?;
+    let inner = value.strip_prefix(PLACEHOLDER_START)?.strip_suffix(b"]")?;
     let (kind, id) = std::str::from_utf8(inner).ok()?.split_once(':')?;
     let kind = Kind::ALL.iter().map(|known| known.label()).find(|label| *label == kind)?;
     (id.len() == ID_BYTES * 2 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((kind, id))
@@ -270,7 +295,7 @@ mod tests {
     #[test]
     fn keeps_what_is_no_secret_of_an_authorization() {
         let value = b"AWS4-HMAC-SHA256 Credential=AKIA/20261123/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=0ff1ce";
-        let Shown::Text(text) = redactor().header(HeaderName::Authorization, b"Authorization", value) else {
+        let Shown::Text(text) = redactor().header(HeaderName::Authorization, b"Authorization", FieldValue::Sent(value)) else {
             panic!("text expected")
         };
         let text = String::from_utf8(text.into_owned()).unwrap();
@@ -280,7 +305,11 @@ mod tests {
 
     #[test]
     fn equal_secrets_have_equal_ids_within_a_run_only() {
-        let id = |redactor: &Redactor, value: &'static [u8]| match redactor.header(HeaderName::Cookie, b"cookie", value) {
+        let id = |redactor: &Redactor, value: &'static [u8]| match redactor.header(
+            HeaderName::Cookie,
+            b"cookie",
+            FieldValue::Sent(value),
+        ) {
             Shown::Redacted { kind: "cookie", id } => id.into_owned(),
             other => panic!("{other:?}"),
         };
@@ -294,20 +323,38 @@ mod tests {
     fn what_is_redacted_already_stays_as_it_is() {
         let text = placeholder("session-token", "0123456789abcdef");
         assert_eq!(
-            redactor().header(HeaderName::XAmzSecurityToken, b"x-amz-security-token", text.as_bytes()),
+            redactor().header(HeaderName::XAmzSecurityToken, b"x-amz-security-token", FieldValue::Redacted(text.as_bytes())),
             Shown::Redacted { kind: "session-token", id: Cow::Borrowed("0123456789abcdef") }
         );
         let target = format!("/b/k?X-Amz-Security-Token={text}");
-        assert_eq!(&*redactor().target(target.as_bytes()), target.as_bytes());
+        assert_eq!(redactor().target(FieldValue::Redacted(target.as_bytes())), Shown::Text(Cow::Borrowed(target.as_bytes())));
         assert_eq!(parse_placeholder(b"[redacted:anything:0123456789abcdef]"), None);
         assert_eq!(parse_placeholder(b"[redacted:cookie:0123]"), None);
     }
 
     #[test]
+    fn what_was_sent_is_never_taken_for_a_placeholder() {
+        let text = placeholder("session-token", "0123456789abcdef");
+        let (name, sent) = (b"x-amz-security-token", FieldValue::Sent(text.as_bytes()));
+        let Shown::Redacted { id, .. } = redactor().header(HeaderName::XAmzSecurityToken, name, sent) else {
+            panic!("it is secret")
+        };
+        assert_ne!(id, "0123456789abcdef");
+        assert_eq!(redactor().header(HeaderName::Range, b"range", sent), Shown::Bytes(text.as_bytes()));
+        assert_eq!(Redactor::showing_secrets().header(HeaderName::Cookie, b"cookie", sent), Shown::Bytes(text.as_bytes()));
+        // Beside a secret that is replaced, the whole is.
+        let target = format!("/b/{text}?X-Amz-Signature=abcdef");
+        assert!(matches!(redactor().target(FieldValue::Sent(target.as_bytes())), Shown::Redacted { .. }));
+        let in_body = format!("<Error><Message>{text}</Message></Error>");
+        assert!(!matches!(redactor().body(FieldValue::Sent(in_body.as_bytes())), Shown::Text(_)));
+        assert!(has_placeholder(in_body.as_bytes()) && !has_placeholder(b"a[b]c [redacted:x] [redacted:cookie:12]"));
+    }
+
+    #[test]
     fn opened_it_shows_everything() {
         let open = Redactor::showing_secrets();
-        assert_eq!(open.header(HeaderName::Cookie, b"cookie", b"a=1"), Shown::Text(Cow::Borrowed(b"a=1")));
-        assert_eq!(&*open.target(b"/?Signature=x"), b"/?Signature=x");
+        assert_eq!(open.header(HeaderName::Cookie, b"cookie", FieldValue::Sent(b"a=1")), Shown::Text(Cow::Borrowed(b"a=1")));
+        assert_eq!(open.target(FieldValue::Sent(b"/?Signature=x")), Shown::Text(Cow::Borrowed(b"/?Signature=x")));
     }
 
     #[test]
@@ -318,7 +365,10 @@ mod tests {
         }
         assert_eq!(redactor.marks.len(), LEARNT_MAX);
         let last = format!("session={:08}", LEARNT_MAX + 9);
-        assert!(matches!(redactor.header(HeaderName::Cookie, b"cookie", last.as_bytes()), Shown::Redacted { .. }));
+        assert!(matches!(
+            redactor.header(HeaderName::Cookie, b"cookie", FieldValue::Sent(last.as_bytes())),
+            Shown::Redacted { .. }
+        ));
     }
 
     /// Every way in which this test writes a secret down.

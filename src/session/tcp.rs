@@ -40,9 +40,9 @@ impl Lane {
     /// Bytes that one packet carries at most: an IP packet is shorter than 64 KiB.
     pub const SEGMENT_BYTES_MAX: usize = 60 << 10;
 
-    /// A connection before its first packet.
-    pub const fn new(ends: Endpoints) -> Self {
-        Self { ends, client_next: 0, server_next: 0 }
+    /// A connection before its first packet. Where ports are used again, connections are told apart by their first numbers.
+    pub const fn new(ends: Endpoints, first: u32) -> Self {
+        Self { ends, client_next: first, server_next: first.wrapping_add(1 << 31) }
     }
 
     /// Its two ends.
@@ -119,14 +119,15 @@ const fn wide(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// The sum of 16-bit words that the internet checksum is made of (RFC 1071).
+/// The sum of 16-bit words that the internet checksum is made of. It does not depend on the order of bytes but for a swap at
+/// the end (RFC 1071 section 2).
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
-    let mut total: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let mut total: u64 = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();
     for (index, byte) in rest.iter().enumerate() {
-        total += u64::from(*byte) << (8 * (3 - index));
+        total += u64::from(*byte) << (8 * index);
     }
-    total
+    u64::from(fold(total).swap_bytes())
 }
 
 const fn fold(mut total: u64) -> u16 {
@@ -149,7 +150,7 @@ mod tests {
 
     fn lane(client: &str, server: &str) -> Lane {
         let end = |text: &str, port| Endpoint::new(text.parse().unwrap(), port);
-        Lane::new(Endpoints { client: end(client, 40_000), server: end(server, 9000) })
+        Lane::new(Endpoints { client: end(client, 40_000), server: end(server, 9000) }, 7)
     }
 
     #[test]

@@ -2,17 +2,30 @@
 
 use std::io::{self, Read, Write};
 
-use crate::model::{Body, ChunkRun, Chunks, Framing, Headers, Request};
+use thiserror::Error;
+
+use crate::model::{Body, ChunkRun, Chunks, Framing, Headers, Request, Untrusted};
+
+/// A part of a recorded message whose secrets were replaced: it cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the recording has no value for {}: it was redacted", Untrusted(.0))]
+pub struct Redacted(pub Vec<u8>);
 
 /// The head of a request as nearly all programs send it: one space around the target, `name: value`, CR LF.
-pub fn request_head(request: &Request) -> Vec<u8> {
+///
+/// # Errors
+/// Where the recording replaced secrets in it.
+pub fn request_head(request: &Request) -> Result<Vec<u8>, Redacted> {
+    if let Some(part) = request.first_redacted() {
+        return Err(Redacted(part.to_vec()));
+    }
     let mut head = Vec::with_capacity(request.headers.text().len() + 64);
     for part in [request.method(), b" ", request.target(), b" ", request.version.label().as_bytes(), b"\r\n"] {
         head.extend_from_slice(part);
     }
     write_fields(&request.headers, &mut head);
     head.extend_from_slice(b"\r\n");
-    head
+    Ok(head)
 }
 
 /// Whether the content of a body can be framed as it was: chunks were kept, or there are none.
@@ -110,7 +123,13 @@ mod tests {
         let mut request = Request::from_parts(b"PUT", b"/b/k?x", Version::Http11);
         request.headers.append(b"Host", b"s3");
         request.headers.append(b"x-amz-meta-a", b"");
-        assert_eq!(request_head(&request), b"PUT /b/k?x HTTP/1.1\r\nHost: s3\r\nx-amz-meta-a: \r\n\r\n");
+        let head = request_head(&request).unwrap();
+        assert_eq!(head, b"PUT /b/k?x HTTP/1.1\r\nHost: s3\r\nx-amz-meta-a: \r\n\r\n");
+        request.headers.append(b"x-amz-security-token", b"[redacted:session-token:0123456789abcdef]");
+        assert!(request_head(&request).is_ok(), "a text that looks so was sent");
+        request.headers.mark_redacted();
+        let error = request_head(&request).unwrap_err();
+        assert_eq!(error.to_string(), "the recording has no value for x-amz-security-token: it was redacted");
     }
 
     #[test]

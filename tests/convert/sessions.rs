@@ -51,10 +51,22 @@ fn a_session_comes_back_through_packets() {
     assert_eq!(before.len(), 2);
     for (one, other) in before.iter().zip(&after) {
         for part in ["/request/method", "/request/target", "/request/headers", "/request/body/length", "/response/status"] {
-            assert_eq!(one.pointer(part), other.pointer(part), "{part}");
+            // In packets a placeholder is what was sent, so that it is redacted under an id of its own.
+            let known = |exchange: &serde_json::Value| without_ids(exchange.pointer(part).unwrap());
+            assert_eq!(known(one), known(other), "{part}");
         }
     }
     assert!(!contains(&fs::read(at("d.pcap")).unwrap(), &KEY.as_bytes()[..12]));
+}
+
+fn without_ids(value: &serde_json::Value) -> serde_json::Value {
+    let mut value = value.clone();
+    for field in value.as_array_mut().into_iter().flatten() {
+        if let Some(redacted) = field.get_mut(1).and_then(serde_json::Value::as_object_mut) {
+            redacted.remove("id");
+        }
+    }
+    value
 }
 
 #[test]

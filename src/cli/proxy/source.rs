@@ -27,6 +27,9 @@ pub(super) struct ProxySource {
     next_ordinal: u64,
     /// Why recording ended early.
     failure: Option<io::Error>,
+    next_look: Instant,
+    /// Routes whose port is not redirected any more.
+    lost: Vec<String>,
 }
 
 impl ProxySource {
@@ -53,6 +56,8 @@ impl ProxySource {
             next_number: 1,
             next_ordinal: 1,
             failure: None,
+            next_look: Instant::now(),
+            lost: Vec::new(),
         };
         source.start_file(name);
         source
@@ -61,6 +66,12 @@ impl ProxySource {
     /// Packets in the files.
     pub(super) fn packets_written(&self) -> u64 {
         self.recording.as_ref().map_or(0, Recording::packets)
+    }
+
+    /// The files that are there.
+    pub(super) fn files(&self) -> Vec<String> {
+        let files = self.recording.iter().flat_map(|recording| recording.files());
+        files.map(|path| path.display().to_string()).collect()
     }
 
     /// Why recording ended early, where it did.
@@ -90,6 +101,18 @@ impl ProxySource {
         }
     }
 
+    /// Says so where a port is not redirected any more though nobody asked for that.
+    fn look_after_interceptions(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|_| self.next_look <= Instant::now()) else { return };
+        self.next_look = Instant::now() + LOOK_EVERY;
+        for name in running.lost_interceptions().into_iter().filter(|name| !self.lost.contains(name)).collect::<Vec<_>>() {
+            self.notices.tell(&format!(
+                "warning: {name}: the port is NOT REDIRECTED any more, since nft was ended: new connections go past hopwire"
+            ));
+            self.lost.push(name);
+        }
+    }
+
     fn start_file(&mut self, name: String) {
         let interface = |leg: &String| Interface {
             name: Some(leg.clone()),
@@ -108,13 +131,15 @@ impl ProxySource {
     fn fill(&mut self, batch: &mut Batch) -> (Vec<Secret>, Vec<(usize, Box<str>)>) {
         let mut secrets = Vec::new();
         let mut comments = Vec::new();
-        for (entry, bytes) in self.reel.entries() {
+        let mut start = 0;
+        for (entry, _) in self.reel.entries() {
             match entry {
-                Entry::Packet { at, leg, comment, .. } => {
+                Entry::Packet { at, leg, end, comment } => {
                     if let Some(comment) = comment {
                         comments.push((batch.len(), comment.clone()));
                     }
-                    batch.push(*at, RAW_IP, *leg, bytes.len() as u32, bytes);
+                    batch.push_range(*at, RAW_IP, *leg, start..*end);
+                    start = *end;
                 }
                 Entry::Secret(secret) => {
                     batch.push_secret(secret.clone());
@@ -127,6 +152,7 @@ impl ProxySource {
                 }
             }
         }
+        self.reel.with_bytes(|bytes| batch.swap_bytes(bytes));
         (secrets, comments)
     }
 
@@ -203,6 +229,7 @@ impl PacketSource for ProxySource {
         if let Err(error) = self.rotate() {
             self.note_failure(error);
         }
+        self.look_after_interceptions();
         self.notices.tick();
         Ok(goes_on)
     }
@@ -219,6 +246,9 @@ fn clock() -> Timestamp {
 
 /// What was recorded is taken at least so often, so that findings and files are current.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether ports are still redirected.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The clock is this much behind, so that no finding comes before a packet that is on its way.
 const LAG: Duration = Duration::from_millis(200);

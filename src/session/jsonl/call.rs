@@ -57,7 +57,7 @@ pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redact
             json.open(b'{');
             text(json, "code", Some(error.code.as_bytes()));
             json.key("message");
-            json.bytes(&redactor.body(error.message.as_bytes()));
+            json.bytes(&redactor.url(error.message.as_bytes()));
             json.close(b'}');
         }
         None => json.null(),

@@ -226,7 +226,7 @@ impl OpenedLine {
     /// The connection that the line tells of.
     pub(super) fn build(self) -> Result<FlowOpened, String> {
         let endpoints = Endpoints { client: parse_endpoint(&self.client)?, server: parse_endpoint(&self.server)? };
-        Ok(FlowOpened { flow: FlowId(self.flow), endpoints, first: self.first.build()? })
+        Ok(FlowOpened { flow: FlowId(self.flow), endpoints, first: self.first.build()?, syn: None })
     }
 }
 

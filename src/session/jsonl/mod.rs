@@ -16,8 +16,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Anomaly, Close, Ending, Exchange, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response, Side, Stamp,
-        Timestamp, TlsVersion, TlsView, Transport, Version,
+        Anomaly, Close, Ending, Exchange, FieldValue, Frame, Framing, Interim, Loss, LossReason, Outcome, Request, Response,
+        Side, Stamp, Timestamp, TlsVersion, TlsView, Transport, Version,
     };
     use crate::s3::{Call, Domains};
     use crate::session::redact::Redactor;
@@ -105,6 +105,30 @@ mod tests {
         // With another salt nothing changes any more: what is redacted stays as it is.
         let again = write(&[back], &Redactor::new([4; 32]));
         assert_eq!(String::from_utf8(again).unwrap(), shown);
+    }
+
+    #[test]
+    fn what_was_redacted_and_what_was_sent_are_never_confused() {
+        let lookalike = b"[redacted:session-token:0123456789abcdef]";
+        let mut sent = copy();
+        sent.request.headers.append(b"Range", lookalike);
+        sent.request.headers.append(b"x-amz-security-token", lookalike);
+        for redactor in [Redactor::new([3; 32]), Redactor::showing_secrets()] {
+            let text = write(std::slice::from_ref(&sent), &redactor);
+            let back = read(&text).pop().unwrap();
+            let values: Vec<_> = back.request.headers.values().map(|(_, name, value)| (name, value)).collect();
+            let of = |wanted: &[u8]| values.iter().find(|(name, _)| *name == wanted).unwrap().1;
+            assert_eq!(of(b"Range"), FieldValue::Sent(lookalike));
+            assert_eq!(of(b"Host"), FieldValue::Sent(b"sidekick:8091"));
+            // The token is a secret whatever it looks like; only where secrets are shown it comes back.
+            let (token, key) = (of(b"x-amz-security-token"), of(b"X-Amz-Server-Side-Encryption-Customer-Key"));
+            let is_open = key.sent().is_some();
+            assert_eq!(token.sent().is_some(), is_open);
+            assert!(is_open || token.shown() != lookalike);
+            assert_eq!(of(b"authorization").sent().is_some(), is_open);
+            assert_eq!(back.request.first_redacted().is_none(), is_open);
+            assert_eq!(write(&[back], &Redactor::new([9; 32])) == text, !is_open);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::model::{
     Transport, Version,
 };
 use crate::session::jsonl::read::Recorded;
-use crate::session::redact::placeholder;
+use crate::session::redact::{has_placeholder, placeholder};
 
 /// An exchange line.
 #[derive(Deserialize)]
@@ -163,6 +163,7 @@ struct RequestPart<'a> {
 impl RequestPart<'_> {
     fn build(self, time: &TimePart) -> Result<Request, String> {
         let mut request = Request::from_parts(&self.method.0, &self.target.0, parse_version(&self.version)?);
+        request.is_target_redacted = self.method.1 || self.target.1;
         append_all(&mut request.headers, &self.headers);
         request.body = self.body.build()?;
         request.frames = build_frames(self.frames, self.files, self.frames_count);
@@ -295,6 +296,7 @@ impl BodyPart<'_> {
                 Some(other) => return Err(format!("unknown framing {other:?}")),
             },
             complete: self.complete,
+            is_redacted: self.kept.as_ref().is_some_and(|kept| kept.1),
             kept: self.kept.map(|kept| kept.0.into_owned()).unwrap_or_default(),
             sha256: self.sha256.as_deref().map(parse_digest).transpose()?.map(Box::new),
             md5: self.md5.as_deref().map(parse_digest).transpose()?.map(Box::new),
@@ -309,8 +311,10 @@ impl BodyPart<'_> {
     }
 }
 
-/// Wire bytes: a string, `{"base64": …}`, or `{"redacted": …, "id": …}`, which becomes a placeholder.
-struct Wire<'a>(Cow<'a, [u8]>);
+/// Wire bytes, and whether secrets were replaced in them: a string, with placeholders or without; `{"base64": …}`, which has some
+/// where `placeholders` says so; or
+/// `{"redacted": …, "id": …}`, which becomes one.
+struct Wire<'a>(Cow<'a, [u8]>, bool);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -328,26 +332,29 @@ impl<'de> Visitor<'de> for WireVisitor {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Wire(Cow::Borrowed(text.as_bytes())))
+        Ok(Wire(Cow::Borrowed(text.as_bytes()), has_placeholder(text.as_bytes())))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Wire(Cow::Owned(text.as_bytes().to_vec())))
+        Ok(Wire(Cow::Owned(text.as_bytes().to_vec()), has_placeholder(text.as_bytes())))
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let (mut base64, mut kind, mut id) = (None::<String>, None::<String>, None::<String>);
+        let (mut base64, mut kind, mut id, mut has_placeholders) = (None::<String>, None::<String>, None::<String>, false);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "base64" => base64 = Some(map.next_value()?),
                 "redacted" => kind = Some(map.next_value()?),
                 "id" => id = Some(map.next_value()?),
+                "placeholders" => has_placeholders = map.next_value()?,
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }
         match (base64, kind, id) {
-            (Some(text), ..) => STANDARD.decode(text).map(|bytes| Wire(Cow::Owned(bytes))).map_err(M::Error::custom),
-            (None, Some(kind), Some(id)) => Ok(Wire(Cow::Owned(placeholder(&kind, &id).into_bytes()))),
+            (Some(text), ..) => {
+                STANDARD.decode(text).map(|bytes| Wire(Cow::Owned(bytes), has_placeholders)).map_err(M::Error::custom)
+            }
+            (None, Some(kind), Some(id)) => Ok(Wire(Cow::Owned(placeholder(&kind, &id).into_bytes()), true)),
             _ => Err(M::Error::custom("neither base64 nor redacted with an id")),
         }
     }
@@ -362,6 +369,9 @@ fn build_frames(numbers: Vec<u64>, files: Vec<u16>, count: u64) -> Frames {
 fn append_all(headers: &mut Headers, fields: &[(Wire<'_>, Wire<'_>)]) {
     for (name, value) in fields {
         headers.append(&name.0, &value.0);
+        if name.1 || value.1 {
+            headers.mark_redacted();
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::model::HeaderName;
 use crate::model::{
-    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FlowClosed, FlowOpened, Frames, Framing, Headers,
-    Loss, Outcome, Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
+    Body, BodyCheck, ChunkRun, Chunks, Close, Ending, Exchange, ExchangeId, FieldValue, FlowClosed, FlowOpened, Frames, Framing,
+    Headers, Loss, Outcome, Response, SealedExchange, SealedPartner, Side, Timestamp, TlsView, Transport,
 };
 use crate::s3::Call;
 use crate::session::json_text::JsonText;
@@ -247,10 +247,10 @@ fn write_request(json: &mut JsonText, exchange: &Exchange, call: Option<&Call<'_
     json.key("method");
     json.bytes(&redactor.scrub(request.method()));
     json.key("target");
-    json.bytes(&redactor.target(request.target()));
+    json.shown(&redactor.target(FieldValue::new(request.target(), request.is_target_redacted)));
     json.key("host");
-    match request.headers.get(HeaderName::Host) {
-        Some(host) => json.shown(&redactor.header(HeaderName::Host, b"host", host)),
+    match request.headers.values().find(|(known, ..)| *known == HeaderName::Host) {
+        Some((.., host)) => json.shown(&redactor.header(HeaderName::Host, b"host", host)),
         None => json.null(),
     }
     json.key("version");
@@ -283,7 +283,7 @@ fn write_response(json: &mut JsonText, response: &Response, call: Option<&Call<'
 fn write_headers(json: &mut JsonText, name: &'static str, headers: &Headers, redactor: &Redactor) {
     json.key(name);
     json.open(b'[');
-    for (known, name, value) in headers.known() {
+    for (known, name, value) in headers.values() {
         json.open(b'[');
         match known {
             HeaderName::Other => json.bytes(&redactor.name(known, name)),
@@ -346,7 +346,7 @@ fn write_body(json: &mut JsonText, body: &Body, shown: bool, md5: Option<[u8; 16
     if shown && !body.kept.is_empty() {
         let kept = body.kept.get(..KEPT_BYTES_MAX).unwrap_or(&body.kept);
         json.key("kept");
-        json.bytes(&redactor.body(kept));
+        json.shown(&redactor.body(FieldValue::new(kept, body.is_redacted)));
     }
     json.close(b'}');
 }
