@@ -157,6 +157,12 @@ impl Redactor {
             return Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(bytes)) };
         }
         let text = self.censor(value, found);
+        if let Cow::Owned(replaced) = &text
+            && let Some((kind, id)) = parse_placeholder(replaced)
+        {
+            // All of it is a secret that was learnt elsewhere: written, and read back, as one whose name tells of it.
+            return Shown::Redacted { kind, id: Cow::Owned(id.to_owned()) };
+        }
         if value.sent().is_none() || !has_placeholder(bytes) {
             return Shown::Text(text);
         }
