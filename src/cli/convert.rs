@@ -12,7 +12,7 @@ use crate::cli::Outcome;
 use crate::cli::convert::files::{Input, Target};
 use crate::cli::failure::{Exit, Failure, say};
 use crate::cli::inputs;
-use crate::convert::{Choice, ConvertError, Format, Options, Report, convert, prove};
+use crate::convert::{Choice, ConvertError, Format, Masked, Options, Report, convert, prove};
 use crate::model::{ExchangeId, FlowId, Secret, Untrusted};
 
 /// The arguments of `convert`.
@@ -40,9 +40,12 @@ pub(super) struct Arguments {
     /// Keeps the packets of these exchanges only (of TLS, the whole flow)
     #[arg(long, value_name = "FLOW.N,…", value_delimiter = ',', value_parser = parse_exchange)]
     exchange: Vec<ExchangeId>,
-    /// Makes a capture that can be shared: masks secrets in clear, leaves out TLS secrets and comments, and proves the result
+    /// Makes a capture that can be shared: masks secrets in plaintext, cuts off plaintext that was not decoded, leaves out TLS secrets and comments, and proves the result
     #[arg(long)]
     scrub: bool,
+    /// With --scrub: keeps plaintext that could not be decoded, though nobody knows which secrets are in it
+    #[arg(long, requires = "scrub")]
+    keep_undecoded: bool,
     /// Cuts off the payload of TLS that stays shut (with --scrub: of all TLS), and of what is no HTTP
     #[arg(long)]
     drop_payload_undecrypted: bool,
@@ -177,6 +180,7 @@ impl Arguments {
             drop_comments: self.drop_comments,
             drop_undecrypted: self.drop_payload_undecrypted,
             scrub: self.scrub,
+            keep_undecoded: self.keep_undecoded,
             choice: self.choice(),
             once: !input.is_repeatable(),
         })
@@ -242,13 +246,25 @@ fn tell(arguments: &Arguments, report: &Report) {
     if !arguments.scrub {
         return;
     }
-    let places: u64 = report.masked.values().sum();
+    let is_secret = |what: &&Masked| **what != Masked::Undecoded;
+    let places: u64 = report.masked.iter().filter(|(what, _)| is_secret(what)).map(|(_, count)| count).sum();
     let checksums = if *packets_masked > 0 { "; their TCP checksums were computed anew" } else { "" };
     say(format_args!("  {places} secrets masked in {packets_masked} packets{checksums}"));
-    for (what, count) in &report.masked {
+    for (what, count) in report.masked.iter().filter(|(what, _)| is_secret(what)) {
         say(format_args!("    {count:>6} {}", what.label()));
     }
-    say("  what was written was read again: none of them is in it");
+    if report.undecoded_bytes > 0 && arguments.keep_undecoded {
+        say(format_args!(
+            "  warning: {} bytes of plaintext that could not be decoded were kept: only secrets seen elsewhere are masked in them",
+            report.undecoded_bytes
+        ));
+    } else if report.undecoded_bytes > 0 {
+        say(format_args!(
+            "  {} bytes of plaintext that could not be decoded were removed (--keep-undecoded keeps them)",
+            report.undecoded_bytes
+        ));
+    }
+    say("  the output was read again with another search: none of these secrets is in it");
 }
 
 fn parse_flow(text: &str) -> Result<FlowId, String> {

@@ -1,10 +1,11 @@
 //! Which flows and exchanges to keep, and which of their packets that means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
 use crate::convert::ConvertError;
+use crate::convert::copy::Cuts;
 use crate::decode::segment::Segment;
 use crate::model::{Endpoint, Endpoints, Event, Exchange, ExchangeId, FlowId, Protocol, Transport};
 
@@ -48,7 +49,9 @@ pub(super) struct Fate {
     /// Frames from the first to the last of a chosen exchange.
     frames: Vec<(u64, u64)>,
     /// Its payload cannot be read.
-    pub(super) is_shut: bool,
+    is_shut: bool,
+    /// Its payload is plaintext of which no message was decoded.
+    is_undecoded: bool,
 }
 
 impl Flows {
@@ -61,7 +64,8 @@ impl Flows {
         match event {
             Event::FlowOpened(opened) => {
                 let is_whole = self.all || choice.flows.contains(&opened.flow);
-                let fate = Fate { first_ordinal: opened.flow.0, is_whole, frames: Vec::new(), is_shut: false };
+                let fate =
+                    Fate { first_ordinal: opened.flow.0, is_whole, frames: Vec::new(), is_shut: false, is_undecoded: false };
                 self.by_ends.entry(in_order(opened.endpoints.client, opened.endpoints.server)).or_default().push(fate);
             }
             Event::Exchange(exchange) if choice.exchanges.contains(&exchange.id) => self.keep_exchange(exchange),
@@ -71,8 +75,13 @@ impl Flows {
                     Protocol::Other | Protocol::Http2 => true,
                     Protocol::Silent | Protocol::Http1 => false,
                 };
+                let is_undecoded = match &closed.protocol {
+                    Protocol::Tls { .. } => closed.protocol.is_readable(),
+                    Protocol::Other | Protocol::Http2 => true,
+                    Protocol::Silent | Protocol::Http1 => false,
+                };
                 if let Some(fate) = self.find(closed.endpoints, closed.flow) {
-                    fate.is_shut = is_shut;
+                    (fate.is_shut, fate.is_undecoded) = (is_shut, is_undecoded);
                 }
             }
             _ => {}
@@ -96,10 +105,26 @@ impl Flows {
     }
 
     /// What becomes of the flow of a segment.
-    pub(super) fn fate(&self, segment: &Segment, ordinal: u64) -> Option<&Fate> {
+    fn fate(&self, segment: &Segment, ordinal: u64) -> Option<&Fate> {
         let fates = self.by_ends.get(&in_order(segment.source, segment.destination))?;
         let after = fates.partition_point(|fate| fate.first_ordinal <= ordinal);
         fates.get(after.checked_sub(1)?)
+    }
+
+    /// Whether the payload of a segment is plaintext of a connection of which nothing was decoded.
+    pub(super) fn is_undecoded(&self, segment: &Segment, ordinal: u64) -> bool {
+        self.fate(segment, ordinal).is_some_and(|fate| fate.is_undecoded)
+    }
+
+    /// The flows of which nothing was decoded though anybody can read them.
+    pub(super) fn undecoded(&self) -> HashSet<FlowId, RandomState> {
+        self.by_ends.values().flatten().filter(|fate| fate.is_undecoded).map(|fate| FlowId(fate.first_ordinal)).collect()
+    }
+
+    /// Whether the payload of a segment is cut off.
+    pub(super) fn cuts(&self, segment: &Segment, ordinal: u64, cuts: Cuts) -> bool {
+        let is_cut = |fate: &Fate| (cuts.undecrypted && fate.is_shut) || (cuts.undecoded && fate.is_undecoded);
+        self.fate(segment, ordinal).is_some_and(is_cut)
     }
 
     /// Whether a packet with this segment is kept.

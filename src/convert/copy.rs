@@ -7,13 +7,11 @@ use crate::capture::{Batch, PacketSource as _, SavedCapture, SourceSummary};
 use crate::convert::choice::{Choice, Flows};
 use crate::convert::fragments::{Fragments, Plan};
 use crate::convert::out::{Format, Out};
-use crate::convert::proof::Proof;
-use crate::convert::scrub::{Masked, Scrubber};
+use crate::convert::scrub::{Masked, Proof, Scrubber, Undecoded, kept_bytes};
 use crate::convert::survey::{Survey, survey};
 use crate::convert::walk::{Seen, Walk};
 use crate::convert::{ConvertError, Open};
 use crate::decode::fragment::Fragment;
-use crate::decode::segment::Segment;
 use crate::model::{Frame, Packet, Secret};
 
 /// What to do with a capture.
@@ -30,8 +28,10 @@ pub struct Options {
     pub drop_comments: bool,
     /// Cuts off the payload of connections that cannot be read.
     pub drop_undecrypted: bool,
-    /// Masks secrets in clear; leaves out comments and secrets.
+    /// Masks secrets in plaintext; leaves out comments and secrets.
     pub scrub: bool,
+    /// With `scrub`: keeps plaintext that was not decoded, in which nobody knows the names of secrets.
+    pub keep_undecoded: bool,
     /// What to keep.
     pub choice: Choice,
     /// The input can be read once only (a pipe): nothing is known of it before.
@@ -39,11 +39,24 @@ pub struct Options {
 }
 
 impl Options {
+    fn cuts(&self) -> Cuts {
+        Cuts { undecrypted: self.drop_undecrypted, undecoded: self.scrub && !self.keep_undecoded }
+    }
+
     /// Whether the input has to be read more than once.
     pub fn needs_survey(&self) -> bool {
         let rewrites = self.scrub || self.drop_undecrypted || !self.choice.is_all();
         rewrites || (!self.keylogs.is_empty() && !self.strip_secrets)
     }
+}
+
+/// Of which connections the payload is cut off.
+#[derive(Clone, Copy)]
+pub(super) struct Cuts {
+    /// Those that cannot be read.
+    pub(super) undecrypted: bool,
+    /// Those of which everybody can read what was not decoded.
+    pub(super) undecoded: bool,
 }
 
 /// What was done.
@@ -57,6 +70,8 @@ pub struct Report {
     pub packets_masked: u64,
     /// Packets of which the end was cut off.
     pub packets_cut: u64,
+    /// Bytes of plaintext that was not decoded: removed, or with [`Options::keep_undecoded`] kept.
+    pub undecoded_bytes: u64,
     /// Places that were masked, by what they held.
     pub masked: BTreeMap<Masked, u64>,
     /// Key-log lines written.
@@ -88,9 +103,11 @@ pub fn convert<W: Write>(open: &mut Open<'_>, out: W, options: &Options) -> Resu
     copy.begin(&mut plan)?;
     let capture = open()?;
     let (out, mut report) = copy.run(capture, &plan)?;
+    report.undecoded_bytes += plan.kept_bytes;
     let proof = plan.scrubber.map(|scrubber| {
         report.masked.clone_from(&scrubber.counts);
-        Proof::new(scrubber.finder)
+        report.undecoded_bytes += scrubber.undecoded_bytes;
+        scrubber.proof()
     });
     Ok((report, out, proof))
 }
@@ -101,24 +118,32 @@ struct Plans {
     flows: Flows,
     scrubber: Option<Scrubber>,
     fragments: Fragments,
+    /// Bytes of undecoded plaintext in decoded streams that are kept on request.
+    kept_bytes: u64,
 }
 
 impl Plans {
     fn none() -> Self {
         let flows = Flows::new(&Choice::default(), false);
-        Self { survey: None, flows, scrubber: None, fragments: Fragments::default() }
+        Self { survey: None, flows, scrubber: None, fragments: Fragments::default(), kept_bytes: 0 }
     }
 
     fn make(open: &mut Open<'_>, options: &Options) -> Result<Self, ConvertError> {
         let mut survey = survey(open, options)?;
         let flows = std::mem::take(&mut survey.flows);
-        let scrubber = survey.learner.take().map(|learner| Scrubber::find(open, learner)).transpose()?;
+        let mut undecoded = std::mem::take(&mut survey.undecoded);
+        let kept_bytes = if options.keep_undecoded { undecoded.bytes() } else { 0 };
+        if options.keep_undecoded {
+            undecoded = Undecoded::default();
+        }
+        let collector = survey.collector.take();
+        let scrubber = collector.map(|collector| Scrubber::find(open, collector, undecoded)).transpose()?;
         let rewrites = options.scrub || options.drop_undecrypted || !options.choice.is_all();
         let fragments = match rewrites {
-            true => Fragments::plan(open, &flows, scrubber.as_ref(), options.drop_undecrypted)?,
+            true => Fragments::plan(open, &flows, scrubber.as_ref(), options.cuts())?,
             false => Fragments::default(),
         };
-        Ok(Self { survey: Some(survey), flows, scrubber, fragments })
+        Ok(Self { survey: Some(survey), flows, scrubber, fragments, kept_bytes })
     }
 }
 
@@ -239,7 +264,10 @@ impl<W: Write> Copy<'_, W> {
                 if !plans.flows.keeps(&segment, packet.ordinal, packet.frame.number()) {
                     return Fate::Drop;
                 }
-                if self.cuts(&segment, packet.ordinal, &plans.flows) {
+                if self.options.scrub && plans.flows.is_undecoded(&segment, packet.ordinal) {
+                    self.report.undecoded_bytes += segment.payload(bytes).len() as u64;
+                }
+                if plans.flows.cuts(&segment, packet.ordinal, self.options.cuts()) {
                     return Fate::Cut(segment.payload_start as usize);
                 }
                 match &plans.scrubber {
@@ -253,6 +281,15 @@ impl<W: Write> Copy<'_, W> {
             // Nobody read what is in it.
             Seen::Unknown if plans.scrubber.is_some() => return Fate::Cut(0),
             Seen::Unknown => Fate::Write,
+            Seen::Other if self.options.scrub => {
+                let kept = kept_bytes(packet).min(bytes.len());
+                self.report.undecoded_bytes += (bytes.len() - kept) as u64;
+                if self.options.keep_undecoded || kept == bytes.len() {
+                    Fate::Write
+                } else {
+                    return self.cut_other(bytes, kept, plans);
+                }
+            }
             Seen::Other => Fate::Write,
         };
         // Secrets where no stream was read: in other protocols, or in bytes after the packet.
@@ -262,8 +299,10 @@ impl<W: Write> Copy<'_, W> {
         }
     }
 
-    fn cuts(&self, segment: &Segment, ordinal: u64, flows: &Flows) -> bool {
-        self.options.drop_undecrypted && flows.fate(segment, ordinal).is_some_and(|fate| fate.is_shut)
+    /// Cuts what nobody read of a packet, and what of its headers is a secret by chance.
+    fn cut_other(&self, bytes: &[u8], kept: usize, plans: &Plans) -> Fate {
+        let head = bytes.get(..kept).unwrap_or_default();
+        Fate::Cut(plans.scrubber.as_ref().and_then(|scrubber| scrubber.first_stray(head)).unwrap_or(kept))
     }
 
     fn drops_secrets(&self) -> bool {
@@ -293,10 +332,8 @@ fn decide_fragment(fragment: &Fragment, ordinal: u64, bytes: &mut [u8], plans: &
             None => Fate::Cut(start),
         },
         None if !plans.flows.keeps_all() => Fate::Drop,
-        // Nobody read what is in a piece of a segment that never became whole.
-        None if plans.scrubber.is_some() && fragment.key.protocol == PROTOCOL_TCP => Fate::Cut(start),
+        // Nobody read what is in a piece of a segment that never became whole, or of another protocol.
+        None if plans.scrubber.is_some() => Fate::Cut(start),
         None => Fate::Write,
     }
 }
-
-const PROTOCOL_TCP: u8 = 6;

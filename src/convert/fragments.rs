@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::capture::{Batch, PacketSource as _};
 use crate::convert::choice::Flows;
+use crate::convert::copy::Cuts;
 use crate::convert::directions::Place;
 use crate::convert::scrub::Scrubber;
 use crate::convert::walk::{Seen, Walk};
@@ -38,7 +39,7 @@ impl Fragments {
         open: &mut Open<'_>,
         flows: &Flows,
         scrubber: Option<&Scrubber>,
-        cuts: bool,
+        cuts: Cuts,
     ) -> Result<Self, ConvertError> {
         let mut capture = open()?;
         let mut batch = Batch::new();
@@ -66,12 +67,12 @@ impl Fragments {
         at: (u64, u64),
         flows: &Flows,
         scrubber: Option<&Scrubber>,
-        cuts: bool,
+        cuts: Cuts,
     ) {
         let (ordinal, frame) = at;
         let segment = &datagram.segment;
         let is_kept = flows.keeps(segment, ordinal, frame);
-        let is_cut = cuts && flows.fate(segment, ordinal).is_some_and(|fate| fate.is_shut);
+        let is_cut = flows.cuts(segment, ordinal, cuts);
         let mut bytes = datagram.bytes.clone();
         if let Some(scrubber) = scrubber {
             scrubber.scrub_segment(&mut bytes, segment, place);

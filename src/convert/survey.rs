@@ -6,8 +6,8 @@ use crate::capture::{Batch, PacketSource as _, SourceSummary};
 use crate::convert::choice::Flows;
 use crate::convert::copy::Options;
 use crate::convert::keys::{Handshakes, Lines, subjects_of};
-use crate::convert::learn::Learner;
 use crate::convert::scanner::Scanner;
+use crate::convert::scrub::{Collector, Lines as StreamLines, Undecoded};
 use crate::convert::walk::{Seen, Walk};
 use crate::convert::{ConvertError, Open};
 use crate::decode::segment::Segment;
@@ -26,7 +26,9 @@ pub(super) struct Survey {
     pub(super) names: Vec<(IpAddr, String)>,
     pub(super) flows: Flows,
     /// The secrets, where the capture is to be scrubbed.
-    pub(super) learner: Option<Learner>,
+    pub(super) collector: Option<Collector>,
+    /// Plaintext in decoded streams that belongs to no message.
+    pub(super) undecoded: Undecoded,
 }
 
 /// The state of the reading.
@@ -34,8 +36,9 @@ struct Surveyor<'a> {
     options: &'a Options,
     decoder: Option<Decoder>,
     walk: Walk,
-    scanner: Scanner<crate::convert::lines::Lines>,
-    learner: Option<Learner>,
+    scanner: Scanner<StreamLines>,
+    collector: Option<Collector>,
+    undecoded: Undecoded,
     flows: Flows,
     /// Subjects of handshakes, and where they were seen: which flows are kept is known at the end only.
     subjects: Vec<(Segment, u64, u64, Box<[u8]>)>,
@@ -80,7 +83,8 @@ impl<'a> Surveyor<'a> {
             decoder: decodes.then(|| Decoder::new(Limits::default())),
             walk: Walk::new(),
             scanner: Scanner::new(),
-            learner: options.scrub.then(Learner::new),
+            collector: options.scrub.then(Collector::new),
+            undecoded: Undecoded::default(),
             flows: Flows::new(&options.choice, options.scrub || options.strip_secrets),
             subjects: Vec::new(),
         };
@@ -105,15 +109,15 @@ impl<'a> Surveyor<'a> {
             Seen::Segment(segment, place) => {
                 let payload = segment.payload(packet.bytes);
                 self.handle_payload(&segment, packet, payload);
-                if let Some(learner) = &mut self.learner {
-                    self.scanner.handle_segment(&segment, place, payload, learner);
+                if let Some(collector) = &mut self.collector {
+                    self.scanner.handle_segment(&segment, place, payload, collector);
                 }
             }
             Seen::Datagram(datagram, place) => {
                 let payload = datagram.segment.payload(&datagram.bytes);
                 self.handle_payload(&datagram.segment, packet, payload);
-                if let Some(learner) = &mut self.learner {
-                    self.scanner.handle_segment(&datagram.segment, place, payload, learner);
+                if let Some(collector) = &mut self.collector {
+                    self.scanner.handle_segment(&datagram.segment, place, payload, collector);
                 }
             }
             Seen::Fragment(_) | Seen::Other | Seen::Unknown => {}
@@ -132,14 +136,16 @@ impl<'a> Surveyor<'a> {
     fn poll(&mut self) {
         while let Some(event) = self.decoder.as_mut().and_then(Decoder::poll) {
             self.flows.handle_event(&event, &self.options.choice);
-            if let (Event::Exchange(exchange), Some(learner)) = (&event, &mut self.learner) {
-                learner.learn(exchange);
+            match (&event, &mut self.collector) {
+                (Event::Exchange(exchange), Some(collector)) => collector.handle_exchange(exchange),
+                (Event::Lost(loss), Some(_)) => self.undecoded.handle_loss(loss),
+                _ => {}
             }
         }
     }
 
     fn check(&mut self) -> Result<(), ConvertError> {
-        self.learner.as_mut().map_or(Ok(()), Learner::check)
+        self.collector.as_mut().map_or(Ok(()), Collector::check)
     }
 
     fn finish(
@@ -154,13 +160,16 @@ impl<'a> Surveyor<'a> {
             decoder.handle_end();
         }
         self.poll();
-        if let Some(learner) = &mut self.learner {
-            self.scanner.finish(learner);
+        if let Some(collector) = &mut self.collector {
+            self.scanner.finish(collector);
         }
         self.check()?;
         self.flows.check(&self.options.choice)?;
         let keys = self.keys(secrets);
-        Ok(Survey { source, interfaces, is_fine, keys, names, flows: self.flows, learner: self.learner })
+        let Self { flows, collector, mut undecoded, .. } = self;
+        let cut = flows.undecoded();
+        undecoded.forget(|flow| cut.contains(&flow));
+        Ok(Survey { source, interfaces, is_fine, keys, names, flows, collector, undecoded })
     }
 
     /// Key logs hold the secrets of other connections, too, which are not the capture's business. What the capture holds

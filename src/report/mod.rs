@@ -100,7 +100,7 @@ impl<'a> Report<'a> {
 
     /// Text without secrets. What it shows on a terminal is a matter of [`Untrusted`](crate::model::Untrusted).
     fn clean(&self, text: &str) -> String {
-        self.redactor.scrub_text(text).into_owned()
+        self.redactor.sentence(text).into_owned()
     }
 
     /// The finding that decided the verdict.

@@ -1,10 +1,8 @@
 //! Recorded exchanges and their file formats, each read and written in one place; and the keeping of secrets.
 
-mod disguises;
 mod json_text;
 pub mod jsonl;
 pub mod merged;
-mod needles;
 pub mod record;
 pub mod redact;
 pub mod secrets;

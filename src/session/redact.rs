@@ -12,9 +12,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::model::{Exchange, FieldValue, HeaderName};
-use crate::session::disguises::disguises;
-use crate::session::needles::{NEEDLE_BYTES_MIN, Needles};
-use crate::session::secrets::{self, Exposed, Kind, Secret};
+use crate::session::secrets::{self, BYTES_MIN, Exposed, Hit, Kind, Matcher, Secret, Unescaped, encodings};
 
 /// Replaces secrets in texts. It has no `Debug`, since it remembers them.
 pub struct Redactor {
@@ -22,7 +20,7 @@ pub struct Redactor {
     mac: Hmac<Sha256>,
     learnt: HashMap<Box<[u8]>, u32>,
     marks: Vec<(Kind, String)>,
-    needles: Needles,
+    matcher: Matcher,
 }
 
 /// A value as it may be shown.
@@ -48,7 +46,7 @@ impl Redactor {
         for (to, from) in key.iter_mut().zip(salt) {
             *to = from;
         }
-        Self { opened: false, mac: Hmac::new(&key.into()), learnt: HashMap::new(), marks: Vec::new(), needles: Needles::new() }
+        Self { opened: false, mac: Hmac::new(&key.into()), learnt: HashMap::new(), marks: Vec::new(), matcher: Matcher::new() }
     }
 
     /// A redactor that shows everything, for `--show-secrets`.
@@ -116,13 +114,25 @@ impl Redactor {
         self.show(body, &found)
     }
 
+    /// A sentence of a report as it may be shown: it may quote a URL, or what was learnt.
+    pub fn sentence<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.url(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
     /// Any other text as it may be shown: the secrets learnt so far are replaced in it.
     pub fn scrub<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.opened || text.len() < NEEDLE_BYTES_MIN || self.needles.find(text, 0).is_none() {
+        if self.opened || self.matcher.is_empty() || text.len() < BYTES_MIN {
+            return Cow::Borrowed(text);
+        }
+        let hits = self.matcher.find_all(text);
+        if hits.is_empty() {
             return Cow::Borrowed(text);
         }
         let mut out = Vec::with_capacity(text.len());
-        self.scrub_into(text, &mut out);
+        self.replace(text, &hits, &mut out);
         Cow::Owned(out)
     }
 
@@ -147,6 +157,12 @@ impl Redactor {
             return Shown::Redacted { kind: kind.label(), id: Cow::Owned(self.id(bytes)) };
         }
         let text = self.censor(value, found);
+        if let Cow::Owned(replaced) = &text
+            && let Some((kind, id)) = parse_placeholder(replaced)
+        {
+            // All of it is a secret that was learnt elsewhere: written, and read back, as one whose name tells of it.
+            return Shown::Redacted { kind, id: Cow::Owned(id.to_owned()) };
+        }
         if value.sent().is_none() || !has_placeholder(bytes) {
             return Shown::Text(text);
         }
@@ -183,23 +199,30 @@ impl Redactor {
     }
 
     fn scrub_into(&self, text: &[u8], out: &mut Vec<u8>) {
+        self.replace(text, &self.matcher.find_all(text), out);
+    }
+
+    fn replace(&self, text: &[u8], hits: &[Hit], out: &mut Vec<u8>) {
         let mut at = 0;
-        while let Some(hit) = self.needles.find(text, at) {
-            out.extend_from_slice(text.get(at..hit.start).unwrap_or_default());
+        for hit in hits {
+            let start = usize::try_from(hit.start).unwrap_or(usize::MAX);
+            out.extend_from_slice(text.get(at..start).unwrap_or_default());
             if let Some((kind, id)) = self.marks.get(hit.mark as usize) {
                 out.extend_from_slice(placeholder(kind.label(), id).as_bytes());
             }
-            at = hit.end;
+            at = start.saturating_add(hit.length);
         }
         out.extend_from_slice(text.get(at..).unwrap_or_default());
     }
 
+    /// The digest of a value, whatever escapes it was sent in.
     fn id(&self, value: &[u8]) -> String {
-        if let Some((_, id)) = self.learnt.get(value).and_then(|mark| self.marks.get(*mark as usize)) {
+        let plain = Unescaped::new(value);
+        if let Some((_, id)) = self.learnt.get(plain.bytes()).and_then(|mark| self.marks.get(*mark as usize)) {
             return id.clone();
         }
         let mut mac = self.mac.clone();
-        mac.update(value);
+        mac.update(plain.bytes());
         mac.finalize().into_bytes().iter().take(ID_BYTES).fold(String::with_capacity(ID_BYTES * 2), |mut id, byte| {
             id.extend([byte >> 4, byte & 15].iter().filter_map(|nibble| char::from_digit(u32::from(*nibble), 16)));
             id
@@ -207,17 +230,20 @@ impl Redactor {
     }
 
     fn learn_value(&mut self, kind: Kind, value: &[u8]) {
-        let worthwhile = kind.is_lasting() && value.len() >= NEEDLE_BYTES_MIN && value.len() <= SECRET_BYTES_MAX;
-        if !worthwhile || self.marks.len() >= LEARNT_MAX || self.learnt.contains_key(value) || parse_placeholder(value).is_some()
-        {
+        let worthwhile = kind.is_lasting() && value.len() >= BYTES_MIN && value.len() <= SECRET_BYTES_MAX;
+        if !worthwhile || self.marks.len() >= LEARNT_MAX {
+            return;
+        }
+        let plain = Unescaped::new(value);
+        if self.learnt.contains_key(plain.bytes()) || parse_placeholder(value).is_some() {
             return;
         }
         let id = self.id(value);
         let mark = u32::try_from(self.marks.len()).unwrap_or(u32::MAX);
         self.marks.push((kind, id));
-        self.learnt.insert(value.into(), mark);
-        for form in disguises(kind, value) {
-            self.needles.add(form, mark);
+        self.learnt.insert(plain.bytes().into(), mark);
+        for text in encodings(kind, value) {
+            self.matcher.add(&text, mark);
         }
     }
 }

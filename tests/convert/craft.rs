@@ -17,6 +17,7 @@ pub(crate) fn options(format: Format) -> Options {
         drop_comments: false,
         drop_undecrypted: false,
         scrub: false,
+        keep_undecoded: false,
         choice: Choice::default(),
         once: false,
     }

@@ -56,7 +56,8 @@ pub(super) fn write_call(json: &mut JsonText, call: &Call<'_>, redactor: &Redact
         Some(error) => {
             json.open(b'{');
             text(json, "code", Some(error.code.as_bytes()));
-            text(json, "message", Some(error.message.as_bytes()));
+            json.key("message");
+            json.bytes(&redactor.url(error.message.as_bytes()));
             json.close(b'}');
         }
         None => json.null(),

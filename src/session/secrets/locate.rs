@@ -97,9 +97,24 @@ pub fn in_exchange<'x>(exchange: &'x Exchange, bodies: [bool; 2], found: &mut Ve
         scan.body(Side::Client, &request.body.kept);
     }
     if let Some(response) = exchange.response() {
-        scan.response(response, is_folded, reads_response);
+        let body = &response.body.kept;
+        if target.starts_with(METADATA_TOKEN) && response.status < 300 && !body.is_empty() {
+            scan.places.push(Secret { range: 0..body.trim_ascii_end().len(), kind: Kind::Bearer, form: Form::Text });
+            scan.take(Side::Server, None, body);
+        }
+        scan.response(response, is_folded, reads_response || hands_out_credentials(target));
     }
 }
+
+/// Whether a path is one at which an instance or a container gets its credentials, whatever a store would call it.
+fn hands_out_credentials(target: &[u8]) -> bool {
+    const PATHS: [&[u8]; 5] =
+        [b"/latest/meta-data/", b"/latest/api/token", b"/computeMetadata/", b"/v2/credentials/", b"/metadata/identity/"];
+    PATHS.iter().any(|path| target.starts_with(path))
+}
+
+/// Where version 2 of the instance metadata service returns a token as its whole body.
+const METADATA_TOKEN: &[u8] = b"/latest/api/token";
 
 struct Scan<'s, 'x> {
     places: Vec<Secret>,
@@ -137,7 +152,9 @@ impl<'x> Scan<'_, 'x> {
 
     fn trailers(&mut self, from: Side, trailers: Option<&'x Headers>) {
         if let Some(trailers) = trailers {
-            for (known, name, value) in trailers.known() {
+            // The signature of the trailers themselves belongs to that of the request.
+            let is_other = |name: &[u8]| !name.eq_ignore_ascii_case(b"x-amz-trailer-signature");
+            for (known, name, value) in trailers.known().filter(|(_, name, _)| is_other(name)) {
                 in_header(known, name, value, &mut self.places);
                 self.take(from, Some(known), value);
             }
@@ -325,6 +342,8 @@ mod tests {
             ("/b/k?u=https%3A%2F%2Fu:pw@h%2F", &[("u:pw", Password)]),
             ("/b/k?access_token=abc&password=a%26b", &[("abc", Bearer), ("a%26b", Password)]),
             ("/b/key=1/part:2?prefix=a%2Fb%3D", &[]),
+            ("/b/token=abc/signature=1/part?x-id=GetObject", &[]),
+            ("https://app/cb#access_token=abc", &[("abc", Bearer)]),
         ];
         for (target, expected) in cases {
             check("target", target, expected, in_target);
@@ -377,6 +396,13 @@ mod tests {
             ),
             ("{\"max_token\": 5, \"token\": null}", &[]),
             ("<Token/><Code>1</Code>", &[]),
+            ("Cookie: a[redacted:cookie:0123456789abcdef]b; x", &[("a[redacted:cookie:0123456789abcdef]b; x", Kind::Cookie)]),
+            ("x [redacted:cookie:0123456789abcdef] y [redacted:cookie:0123456789abcdef]z\n", &[]),
+            ("token [redacted:session-token:0123456789abcdef] is malformed", &[]),
+            (
+                "{\"token\":\"[redacted:session-token:0123456789abcdef]\"}",
+                &[("[redacted:session-token:0123456789abcdef]", SessionToken)],
+            ),
             ("", &[]),
         ];
         for (body, expected) in cases {

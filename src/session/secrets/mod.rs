@@ -6,17 +6,21 @@
 
 mod authorization;
 mod cookies;
+mod encodings;
 mod kind;
 mod locate;
+mod matcher;
 mod names;
 mod shapes;
 mod text;
 mod unescape;
 
 pub use cookies::{cookies, is_credential, is_random};
+pub use encodings::encodings;
 pub use kind::{Exposure, Kind};
 pub use locate::{Exposed, in_body, in_exchange, in_header, in_target, may_hold_secret};
-pub use text::in_url;
+pub use matcher::{BYTES_MIN, Carry, Hit, Matcher};
+pub use text::{field_of_form, in_url};
 pub use unescape::Unescaped;
 
 use std::ops::Range;

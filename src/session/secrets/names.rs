@@ -48,10 +48,21 @@ pub(super) fn named(name: &[u8], scope: Scope) -> Option<Named> {
 /// Whether the name may be in the table, by its last letters: says no for almost all names.
 #[inline]
 pub(super) fn may_be_named(name: &[u8]) -> bool {
-    let Some([a, b, c]) = name.last_chunk::<3>() else { return false };
-    match [a | 0x20, b | 0x20, c | 0x20] {
-        [.., b'0'..=b'9'] => true,
-        end => LAST_LETTERS.contains(&end),
+    let Some(&[a, b, c]) = name.last_chunk::<3>() else { return false };
+    let [a, b, c] = [a | 0x20, b | 0x20, c | 0x20];
+    match c {
+        b'y' => matches!([a, b], [b'k', b'e'] | [b'i', b'c']),
+        b'n' => matches!([a, b], [b'k', b'e'] | [b'i', b'o' | b'g']),
+        b'e' => matches!([a, b], [b'k', b'i'] | [b'u', b'r'] | [b'o', b'd'] | [b'n' | b'a', b's']),
+        b't' => matches!([a, b], [b'e', b'x'] | [b'r', b'e'] | [b'e', b's'] | [b'j', b'w']),
+        b'd' => matches!([a, b], [b'o', b'r'] | [b's' | b'p', b'w'] | [b'd', b'e']),
+        b'r' => [a, b] == *b"ie",
+        b'g' => [a, b] == *b"si",
+        b's' => [a, b] == *b"te",
+        b'a' => [a, b] == *b"mf",
+        b'0' | b'1' => b == b'n' || !b.is_ascii_alphanumeric(),
+        b'5' | b'6' => matches!(b, b'd' | b'5'),
+        _ => false,
     }
 }
 
@@ -151,12 +162,6 @@ const HARMLESS_TOKENS: &[&str] = &[
     "idempotencytoken",
     "starttoken",
     "maxtoken",
-];
-
-/// How all of them end.
-const LAST_LETTERS: &[[u8; 3]] = &[
-    *b"key", *b"ken", *b"ion", *b"kie", *b"ure", *b"ode", *b"nse", *b"ase", *b"ext", *b"ret", *b"est", *b"jwt", *b"ord", *b"swd",
-    *b"pwd", *b"sig", *b"tes", *b"mfa", *b"ier", *b"ign", *b"icy", *b"ded",
 ];
 
 /// The longest name that any dialect has, and some room.

@@ -43,10 +43,10 @@ pub(super) fn find(text: &[u8], found: &mut Vec<Secret>) {
     }
 }
 
-/// Finds tokens that show what they are.
+/// Finds tokens that show what they are in a URL. All but `ya29.`, which comes as a parameter,
+/// have one of two letters that few URLs have.
 pub(super) fn find_tokens(text: &[u8], found: &mut Vec<Secret>) {
-    let may_hold = |(word, _): &(&[u8], Kind)| memchr::memmem::find(text, word).is_some();
-    if memchr::memmem::find(text, b"eyJ").is_none() && !BEGINNINGS.iter().any(may_hold) {
+    if memchr::memchr2(b'J', b'Y', text).is_none() {
         return;
     }
     for (start, end) in runs(text) {
@@ -72,19 +72,27 @@ fn runs(text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// A token inside a run: from where it begins to the end, or to where no base64 can go on.
+/// A token inside a run: from where it begins, at the start or after what is no letter or digit, to the end.
 fn token(run: &[u8]) -> Option<(usize, usize, Kind)> {
-    let is_begin = |at: usize| at == 0 || run.get(at - 1).is_some_and(|byte| !byte.is_ascii_alphanumeric());
-    for (word, kind) in BEGINNINGS {
-        if let Some(at) = memchr::memmem::find_iter(run, word).find(|at| is_begin(*at)) {
-            return Some((at, run.len(), *kind));
+    let mut is_begin = true;
+    for (at, byte) in run.iter().enumerate() {
+        if is_begin && matches!(byte, b'I' | b'A' | b'F' | b'y' | b'e') {
+            let rest = run.get(at..).unwrap_or_default();
+            if let Some((_, kind)) = BEGINNINGS.iter().find(|(word, _)| rest.starts_with(word)) {
+                return Some((at, run.len(), *kind));
+            }
+            if is_web_token(rest) {
+                return Some((at, run.len(), Kind::Bearer));
+            }
         }
+        is_begin = !byte.is_ascii_alphanumeric();
     }
-    // A JSON Web Token (RFC 7519): three parts, of which the first begins with `{"`.
-    let at = memchr::memmem::find_iter(run, b"eyJ").find(|at| is_begin(*at))?;
-    let rest = run.get(at..)?;
-    let dots = memchr::memchr_iter(b'.', rest).count();
-    (dots >= 2 && rest.len() >= JWT_BYTES_MIN).then_some((at, run.len(), Kind::Bearer))
+    None
+}
+
+/// A JSON Web Token (RFC 7519): three parts, of which the first begins with `{"`.
+fn is_web_token(text: &[u8]) -> bool {
+    text.starts_with(b"eyJ") && text.len() >= JWT_BYTES_MIN && memchr::memchr_iter(b'.', text).count() >= 2
 }
 
 /// Whether the words before a run say that it is a secret.
@@ -136,6 +144,6 @@ const JWT_BYTES_MIN: usize = 32;
 /// Shorter texts hold no token, nor a word with a secret after it.
 pub(super) const WORD_BYTES_MIN: usize = 20;
 /// Shorter URLs hold no token in their path.
-pub(super) const URL_BYTES_MIN: usize = 64;
+pub(super) const URL_BYTES_MIN: usize = 96;
 /// How far before a value the word may be that names it.
 const WORDS_BYTES: usize = 64;

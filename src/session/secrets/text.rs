@@ -17,7 +17,7 @@ pub(super) fn in_text(text: &[u8], found: &mut Vec<Secret>) {
     }
     let resolved = Unescaped::new(text);
     let mut search = Search::over(&resolved, false);
-    search.pairs();
+    search.pairs(0);
     search.user_information();
     shapes::find(resolved.bytes(), &mut search.found);
     search.finish(found);
@@ -30,13 +30,17 @@ fn has_mark(text: &[u8]) -> bool {
 
 /// Finds the secrets in a URL, or in a part of one.
 pub fn in_url(url: &[u8], found: &mut Vec<Secret>) {
-    if memchr::memchr3(b'?', b'@', b'%', url).is_none() && url.len() < shapes::URL_BYTES_MIN {
+    let has_mark = || memchr::memchr3(b'?', b'@', b'%', url).is_some() || memchr::memchr(b'#', url).is_some();
+    if url.len() < shapes::URL_BYTES_MIN && !has_mark() {
         return;
     }
     let is_plain = !has_telling_escape(url);
     let resolved = if is_plain { Unescaped::plain(url) } else { Unescaped::new(url) };
     let mut search = Search::over(&resolved, is_plain);
-    search.pairs();
+    // A path may have names and values of its own: those of partitions.
+    if let Some(query) = memchr::memchr2(b'?', b'#', search.bytes) {
+        search.pairs(query);
+    }
     search.user_information();
     if url.len() >= shapes::URL_BYTES_MIN {
         shapes::find_tokens(resolved.bytes(), &mut search.found);
@@ -56,6 +60,13 @@ fn has_telling_escape(url: &[u8]) -> bool {
     })
 }
 
+/// What the value of a form's field is, by its `Content-Disposition` line.
+pub fn field_of_form(line: &[u8]) -> Option<Kind> {
+    let mut found = Vec::new();
+    in_text(&[line, b"\r\n\r\nvalue"].concat(), &mut found);
+    found.iter().find(|secret| secret.form == Form::Form).map(|secret| secret.kind)
+}
+
 /// A search over a resolved text; what is found has its places there.
 struct Search<'t> {
     text: &'t Unescaped<'t>,
@@ -64,18 +75,31 @@ struct Search<'t> {
     is_url: bool,
     /// What `"name": "…"` said of the value beside it.
     named_beside: Option<Kind>,
+    /// What somebody redacted before.
+    placeholders: Vec<Range<usize>>,
     found: Vec<Secret>,
 }
 
 impl<'t> Search<'t> {
     fn over(text: &'t Unescaped<'t>, is_url: bool) -> Self {
-        Self { text, bytes: text.bytes(), is_url, named_beside: None, found: Vec::new() }
+        let bytes = text.bytes();
+        let placeholders = if memchr::memchr(b'[', bytes).is_some() { placeholders(bytes) } else { Vec::new() };
+        Self { text, bytes, is_url, named_beside: None, placeholders, found: Vec::new() }
     }
 
-    fn pairs(&mut self) {
-        let mut at = 0;
+    /// The end of the placeholder that a place is in.
+    fn placeholder_end(&self, at: usize) -> Option<usize> {
+        self.placeholders.iter().find(|place| place.contains(&at)).map(|place| place.end)
+    }
+
+    /// Reads names and values from `at` on.
+    fn pairs(&mut self, mut at: usize) {
         while let Some(next) = self.next_mark(at) {
             at = next + 1;
+            if let Some(end) = self.placeholder_end(next) {
+                at = end;
+                continue;
+            }
             let end = match self.byte(next) {
                 Some(b'=') => self.pair(next),
                 Some(b':') => self.member(next),
@@ -141,6 +165,10 @@ impl<'t> Search<'t> {
         }
         let kind = named(word, Scope::Member)?;
         let is_quoted = self.byte(name.end).is_some_and(is_quote);
+        if word.eq_ignore_ascii_case(b"plaintext") && !is_quoted {
+            // A word of sentences; the member of a key service is quoted.
+            return None;
+        }
         let is_line = matches!(kind, Named::Authorization | Named::Secret(Kind::Cookie)) && !is_quoted;
         let value = if is_line { self.line_after(colon) } else { self.value_after(colon) };
         self.take(kind, value, Form::Text)
@@ -238,6 +266,9 @@ impl<'t> Search<'t> {
             };
             let rest = self.bytes.get(start..).unwrap_or_default();
             start += rest.iter().take(SPACES_MAX).take_while(skips).count();
+            if start > mark + 1 && self.placeholder_end(start - 1).is_some() {
+                start -= 1;
+            }
             if let Some(quote) = self.byte(start).filter(|byte| is_quote(*byte)) {
                 return start + 1..self.string_end(start, quote);
             }
@@ -252,7 +283,7 @@ impl<'t> Search<'t> {
                 b',' | b'}' | b']' => !is_pair,
                 byte => byte.is_ascii_whitespace(),
             };
-            is_end && self.text.depth(start + at).percent <= depth
+            is_end && self.text.depth(start + at).percent <= depth && self.placeholder_end(start + at).is_none()
         };
         let length = rest.iter().enumerate().find(ends).map_or(rest.len(), |(at, _)| at);
         start..start + length
@@ -300,11 +331,20 @@ impl<'t> Search<'t> {
         }
     }
 
+    /// Leaves what somebody redacted before as it is: a placeholder is a secret as a whole, and has none inside.
+    fn leave_placeholders(&mut self) {
+        let is_inside =
+            |place: &Range<usize>, secret: &Secret| place.start <= secret.range.start && secret.range.end <= place.end;
+        let placeholders = &self.placeholders;
+        self.found.retain(|secret| !placeholders.iter().any(|place| is_inside(place, secret) && secret.range != *place));
+    }
+
     /// Puts what was found in order, takes apart what overlaps, and gives the places in the text as it was sent.
     fn finish(mut self, found: &mut Vec<Secret>) {
         if self.found.is_empty() {
             return;
         }
+        self.leave_placeholders();
         settle(&mut self.found);
         found.extend(self.found.into_iter().map(|secret| Secret { range: self.text.origin(secret.range), ..secret }));
     }
@@ -340,6 +380,15 @@ pub(super) fn settle(found: &mut Vec<Secret>) {
     }
     settled.extend(tails.into_iter().rev());
     *found = settled;
+}
+
+/// Where placeholders are that redaction put for secrets.
+fn placeholders(text: &[u8]) -> Vec<Range<usize>> {
+    let ends = |start: usize| {
+        let rest = text.get(start..).unwrap_or_default();
+        start..memchr::memchr(b']', rest).map_or(text.len(), |length| start + length + 1)
+    };
+    memchr::memmem::find_iter(text, b"[redacted:").map(ends).collect()
 }
 
 const fn is_quote(byte: u8) -> bool {

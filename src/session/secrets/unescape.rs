@@ -87,7 +87,6 @@ impl<'t> Unescaped<'t> {
     }
 }
 
-#[allow(dead_code, reason = "the search for values is to use all of it")]
 impl Resolver {
     /// One that makes spellings equal: what is searched for and what is searched go through it both.
     pub(super) fn folding() -> Self {

@@ -1,4 +1,4 @@
-//! Ranges of streams that must not be seen.
+//! Ranges of streams to mask.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,42 +7,42 @@ use foldhash::fast::RandomState;
 use crate::convert::directions::Life;
 use crate::convert::{ConvertError, Masked};
 
-/// Ranges to be masked, by the life of their stream.
+/// Ranges to mask, by the life of their stream.
 #[derive(Default)]
-pub(super) struct Masks {
-    by_life: HashMap<Life, Vec<Mask>, RandomState>,
+pub(in crate::convert) struct Ranges {
+    by_life: HashMap<Life, Vec<Range>, RandomState>,
     count: usize,
 }
 
 /// One range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Mask {
+struct Range {
     start: u64,
     length: u32,
     what: Masked,
 }
 
-impl Masks {
+impl Ranges {
     /// Adds a range.
     ///
     /// # Errors
     /// Where there are too many: what is beyond could not be masked.
-    pub(super) fn add(&mut self, life: Life, start: u64, length: usize, what: Masked) -> Result<(), ConvertError> {
+    pub(in crate::convert) fn add(&mut self, life: Life, start: u64, length: usize, what: Masked) -> Result<(), ConvertError> {
         if self.count >= MASKS_MAX {
             return Err(ConvertError::TooManySecrets(MASKS_MAX));
         }
         self.count += 1;
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        self.by_life.entry(life).or_default().push(Mask { start, length, what });
+        self.by_life.entry(life).or_default().push(Range { start, length, what });
         Ok(())
     }
 
     /// Puts the ranges in order and joins those that overlap; gives how many there are of each kind.
-    pub(super) fn settle(&mut self) -> BTreeMap<Masked, u64> {
+    pub(in crate::convert) fn settle(&mut self) -> BTreeMap<Masked, u64> {
         let mut counts = BTreeMap::new();
-        for masks in self.by_life.values_mut() {
-            masks.sort_unstable();
-            masks.dedup_by(|next, kept| {
+        for ranges in self.by_life.values_mut() {
+            ranges.sort_unstable();
+            ranges.dedup_by(|next, kept| {
                 let end = kept.start + u64::from(kept.length);
                 if next.start >= end {
                     return false;
@@ -51,22 +51,29 @@ impl Masks {
                 kept.length = u32::try_from(end - kept.start).unwrap_or(u32::MAX);
                 true
             });
-            for mask in masks.iter() {
-                *counts.entry(mask.what).or_insert(0) += 1;
+            for range in ranges.iter() {
+                *counts.entry(range.what).or_insert(0) += 1;
             }
         }
         counts
     }
 
-    /// Masks what has to be masked of `bytes`, which stand at `offset`; tells whether something was.
-    pub(super) fn apply(&self, life: Life, offset: u64, bytes: &mut [u8]) -> bool {
-        let Some(masks) = self.by_life.get(&life) else { return false };
+    /// Whether anything has to be masked of so many bytes, which are at `offset`.
+    pub(in crate::convert) fn touch(&self, life: Life, offset: u64, length: usize) -> bool {
+        let Some(ranges) = self.by_life.get(&life) else { return false };
+        let first = ranges.partition_point(|range| range.start + u64::from(range.length) <= offset);
+        ranges.get(first).is_some_and(|range| range.start < offset.saturating_add(length as u64))
+    }
+
+    /// Masks what has to be masked of `bytes`, which are at `offset`; returns whether something was.
+    pub(in crate::convert) fn apply(&self, life: Life, offset: u64, bytes: &mut [u8]) -> bool {
+        let Some(ranges) = self.by_life.get(&life) else { return false };
         let end = offset.saturating_add(bytes.len() as u64);
-        let first = masks.partition_point(|mask| mask.start + u64::from(mask.length) <= offset);
+        let first = ranges.partition_point(|range| range.start + u64::from(range.length) <= offset);
         let mut changed = false;
-        for mask in masks.get(first..).unwrap_or_default().iter().take_while(|mask| mask.start < end) {
-            let from = mask.start.saturating_sub(offset) as usize;
-            let to = (mask.start + u64::from(mask.length)).min(end).saturating_sub(offset) as usize;
+        for range in ranges.get(first..).unwrap_or_default().iter().take_while(|range| range.start < end) {
+            let from = range.start.saturating_sub(offset) as usize;
+            let to = (range.start + u64::from(range.length)).min(end).saturating_sub(offset) as usize;
             changed |= blot(bytes.get_mut(from..to).unwrap_or_default());
         }
         changed
@@ -74,8 +81,8 @@ impl Masks {
 }
 
 /// Overwrites a secret, in place, with a letter that is valid in base64, hexadecimal, URLs and headers. What gives text its
-/// lines, and padding, stays. Tells whether something changed.
-pub(super) fn blot(secret: &mut [u8]) -> bool {
+/// lines, and padding, stays. Returns whether something changed.
+pub(in crate::convert) fn blot(secret: &mut [u8]) -> bool {
     let mut changed = false;
     for byte in secret.iter_mut().filter(|byte| !stays(**byte)) {
         *byte = MASK;
@@ -84,8 +91,8 @@ pub(super) fn blot(secret: &mut [u8]) -> bool {
     changed
 }
 
-/// Whether a value is nothing but a mask.
-pub(super) fn is_blotted(value: &[u8]) -> bool {
+/// Whether a value is nothing but a range.
+pub(in crate::convert) fn is_blotted(value: &[u8]) -> bool {
     value.iter().all(|byte| stays(*byte))
 }
 
@@ -103,22 +110,22 @@ mod tests {
 
     #[test]
     fn overlapping_ranges_count_once_and_any_cut_masks_the_same() {
-        let mut masks = Masks::default();
+        let mut ranges = Ranges::default();
         let key = Masked::Secret(Kind::CustomerKey);
         for (start, length) in [(112, 4), (103, 5), (105, 5), (120, 3)] {
-            masks.add(Life(3), start, length, key).unwrap();
+            ranges.add(Life(3), start, length, key).unwrap();
         }
-        assert_eq!(masks.settle(), BTreeMap::from([(key, 3)]));
+        assert_eq!(ranges.settle(), BTreeMap::from([(key, 3)]));
         let whole = b"abcdefghijklmnopqrstuvwxyz";
         let mut expected = whole.to_vec();
-        assert!(masks.apply(Life(3), 100, &mut expected));
+        assert!(ranges.apply(Life(3), 100, &mut expected));
         assert_eq!(expected, b"abcAAAAAAAklAAAAqrstAAAxyz");
         for cut in 0..whole.len() {
             let (mut one, mut two) = (whole[..cut].to_vec(), whole[cut..].to_vec());
-            masks.apply(Life(3), 100, &mut one);
-            masks.apply(Life(3), 100 + cut as u64, &mut two);
+            ranges.apply(Life(3), 100, &mut one);
+            ranges.apply(Life(3), 100 + cut as u64, &mut two);
             assert_eq!([one, two].concat(), expected);
         }
-        assert!(!masks.apply(Life(4), 100, &mut whole.to_vec()));
+        assert!(!ranges.apply(Life(4), 100, &mut whole.to_vec()));
     }
 }

@@ -1,10 +1,11 @@
-//! The octets of a stream in; the lines that may be heads out. What follows a hole is told as torn.
+//! The bytes of a stream in; the lines that may be heads out. What follows a hole is reported as torn.
 
 use crate::decode::tls::{Probe, probe};
+use crate::session::Kind;
 
 /// The state of one stream.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(in crate::convert) struct Lines {
     buffer: Vec<u8>,
     mode: Mode,
     begun: bool,
@@ -13,7 +14,7 @@ pub(super) struct Lines {
 
 /// What the line before says of the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum After {
+pub(in crate::convert) enum After {
     /// Nothing.
     #[default]
     Plain,
@@ -21,6 +22,10 @@ pub(super) enum After {
     Header,
     /// A secret in a body began in it and did not end.
     Open,
+    /// It names a field of a form that holds a secret: after an empty line comes the value.
+    Field(Kind),
+    /// The value of such a field, up to the next boundary.
+    Value(Kind),
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -38,17 +43,17 @@ enum Mode {
 
 /// A line without its end.
 #[derive(Clone, Copy)]
-pub(super) struct Line<'a> {
-    pub(super) offset: u64,
-    pub(super) text: &'a [u8],
+pub(in crate::convert) struct Line<'a> {
+    pub(in crate::convert) offset: u64,
+    pub(in crate::convert) text: &'a [u8],
     /// Its start is missing.
-    pub(super) is_torn: bool,
-    pub(super) after: After,
+    pub(in crate::convert) is_torn: bool,
+    pub(in crate::convert) after: After,
 }
 
 impl Lines {
-    /// Takes the next octets. `take` tells what a line says of the next.
-    pub(super) fn feed(&mut self, offset: u64, data: &[u8], take: &mut dyn FnMut(Line<'_>) -> After) {
+    /// Takes the next bytes. `take` tells what a line says of the next.
+    pub(in crate::convert) fn feed(&mut self, offset: u64, data: &[u8], take: &mut dyn FnMut(Line<'_>) -> After) {
         if !self.begun {
             self.begun = true;
             if probe(data) == Probe::Yes {
@@ -73,7 +78,7 @@ impl Lines {
     }
 
     /// Octets are missing from here on.
-    pub(super) fn gap(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> After) {
+    pub(in crate::convert) fn gap(&mut self, end: u64, take: &mut dyn FnMut(Line<'_>) -> After) {
         if self.mode == Mode::Sealed {
             return;
         }
@@ -116,7 +121,7 @@ impl Lines {
 
     /// Whether a line, of which this may be the beginning only, can be of a head, or of a body that people write.
     fn may_matter(&self, line: &[u8]) -> bool {
-        if self.after == After::Open {
+        if matches!(self.after, After::Open | After::Field(_) | After::Value(_)) {
             return true;
         }
         let is_text = || line.iter().take(NAME_BYTES_MAX).all(|byte| matches!(byte, b'\t' | b'\r' | b' '..=b'~' | 0x80..));
@@ -128,15 +133,23 @@ impl Lines {
             Some((0, b'<' | b'{' | b'[' | b'"')) => is_text(),
             Some((0, b' ' | b'\t')) => {
                 let first = line.trim_ascii_start().first();
-                self.after == After::Header || (first.is_none_or(|byte| matches!(byte, b'<' | b'{' | b'[' | b'"')) && is_text())
+                self.after == After::Header
+                    || is_named(line)
+                    || (first.is_none_or(|byte| matches!(byte, b'<' | b'{' | b'[' | b'"')) && is_text())
             }
-            Some((end, byte)) => end > 0 && matches!(byte, b':' | b' ' | b'\t' | b';'),
+            Some((end, byte)) => end > 0 && matches!(byte, b':' | b' ' | b'\t' | b';' | b'='),
         }
     }
 }
 
+/// Whether a line that begins with a space goes on as a header does.
+fn is_named(line: &[u8]) -> bool {
+    let trimmed = line.trim_ascii_start();
+    trimmed.is_empty() || name_end(trimmed).is_none_or(|(end, byte)| end > 0 && byte == b':')
+}
+
 /// Where the token at the start of a line ends (RFC 9110 section 5.6.2), and what stands there.
-pub(super) fn name_end(line: &[u8]) -> Option<(usize, u8)> {
+pub(in crate::convert) fn name_end(line: &[u8]) -> Option<(usize, u8)> {
     let head = line.get(..NAME_BYTES_MAX).unwrap_or(line);
     head.iter().enumerate().find(|(_, byte)| !is_token(**byte)).map(|(at, byte)| (at, *byte))
 }
