@@ -119,17 +119,23 @@ impl ClientLog {
     /// refusal several times: each counts.
     pub fn read(from: impl Read) -> io::Result<Self> {
         let mut reading = Reading::default();
-        let mut from = BufReader::new(from.take(Self::BYTES_MAX));
-        reading.log.is_binary = memchr::memchr(0, from.fill_buf()?).is_some();
+        let mut from = from.take(Self::BYTES_MAX);
+        let mut start = Vec::new();
+        from.by_ref().take(START_BYTES).read_to_end(&mut start)?;
+        reading.log.is_binary = memchr::memchr(0, &start).is_some();
+        let mut from = BufReader::new(start.as_slice().chain(from));
         let mut line = Vec::new();
         while !reading.log.is_binary && next_line(&mut from, &mut line)? {
             reading.handle_line(line.strip_suffix(b"\r").unwrap_or(&line));
         }
         reading.end_trace();
-        reading.log.is_cut = from.into_inner().limit() == 0;
+        reading.log.is_cut = from.into_inner().into_inner().1.limit() == 0;
         Ok(reading.log)
     }
 }
+
+/// So much of a log is looked at to see whether it is text.
+const START_BYTES: u64 = 8 << 10;
 
 /// A log being read.
 #[derive(Default)]
