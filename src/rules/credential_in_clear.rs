@@ -31,28 +31,29 @@ pub(super) struct State {
     hops: PerHop<Counts>,
 }
 
-/// Exchanges by what they showed, and on which side.
+/// Exchanges by what they showed, what it is called, and on which side.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    kinds: Vec<(Kind, Side, u64)>,
+    kinds: Vec<(Kind, &'static str, Side, u64)>,
 }
 
 impl Watch for State {
     fn handle_secrets(&mut self, disclosed: &Disclosure<'_>, findings: &mut Findings) {
-        let mut seen: Vec<(Kind, Side)> = Vec::new();
+        let mut seen: Vec<(Kind, &'static str, Side)> = Vec::new();
         for secret in disclosed.of(Exposure::Credential).filter(|secret| lets_act(secret, disclosed)) {
-            if !seen.contains(&(secret.kind, secret.from)) {
-                seen.push((secret.kind, secret.from));
+            let one = (secret.kind, name_of(secret, disclosed), secret.from);
+            if !seen.contains(&one) {
+                seen.push(one);
             }
         }
-        let Some((_, side)) = seen.iter().find(|(_, side)| *side == Side::Server).or(seen.first()).copied() else { return };
+        let Some((.., side)) = seen.iter().find(|(.., side)| *side == Side::Server).or(seen.first()).copied() else { return };
         let Some((row, is_first)) = self.hops.add_disclosed(disclosed, Sight::of_side(disclosed.exchange, side)) else {
             return;
         };
-        for (kind, side) in seen {
-            match row.value.kinds.iter_mut().find(|(have, at, _)| (*have, *at) == (kind, side)) {
+        for (kind, name, side) in seen {
+            match row.value.kinds.iter_mut().find(|(_, have, at, _)| (*have, *at) == (name, side)) {
                 Some((.., count)) => *count += 1,
-                None => row.value.kinds.push((kind, side, 1)),
+                None => row.value.kinds.push((kind, name, side, 1)),
             }
         }
         if is_first {
@@ -74,15 +75,15 @@ fn lets_act(secret: &Exposed<'_>, disclosed: &Disclosure<'_>) -> bool {
 
 fn render(row: &HopRow<Counts>, view: &View<'_>) -> Finding {
     let mut kinds = row.value.kinds.clone();
-    kinds.sort_unstable_by_key(|(kind, side, _)| (*kind, *side == Side::Server));
+    kinds.sort_unstable_by_key(|(kind, name, side, _)| (*kind, *name, *side == Side::Server));
     let words: Vec<String> = kinds
         .iter()
-        .map(|(kind, side, count)| {
+        .map(|(_, name, side, count)| {
             let messages = match side {
                 Side::Client => counted(*count, "request", "requests"),
                 Side::Server => counted(*count, "response", "responses"),
             };
-            format!("{} in {messages}", name_of(*kind))
+            format!("{name} in {messages}")
         })
         .collect();
     let message = format!(
@@ -99,11 +100,28 @@ fn render(row: &HopRow<Counts>, view: &View<'_>) -> Finding {
         .fixed_by(Fix::untested("revoke the credentials that were shown", ""))
 }
 
-const fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::SecretKey => "a secret key",
-        Kind::Password => "a password",
-        Kind::Cookie => "a session cookie",
+/// What a secret is called: by the service that it is for, where the call or the field says that.
+fn name_of(secret: &Exposed<'_>, disclosed: &Disclosure<'_>) -> &'static str {
+    let headers = &disclosed.exchange.request.headers;
+    let is_in = |field: &str| {
+        let values = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(field.as_bytes()));
+        secret.from == Side::Client && values.into_iter().any(|(_, value)| memchr::memmem::find(value, secret.value).is_some())
+    };
+    if is_in("proxy-authorization") {
+        return "proxy credentials";
+    }
+    if is_in("x-auth-key") || is_in("x-auth-token") {
+        return "Swift credentials";
+    }
+    let operation = disclosed.call.filter(|_| secret.from == Side::Client).map(|call| call.operation.name());
+    match (secret.kind, operation) {
+        (Kind::Password, Some("AssumeRoleWithLDAPIdentity")) => "an LDAP password",
+        (Kind::Bearer, Some("AssumeRoleWithWebIdentity")) => "a web identity token",
+        (Kind::Bearer, Some("AssumeRoleWithClientGrants")) => "an OAuth token",
+        (Kind::Bearer, Some("AssumeRoleWithSAML")) => "a SAML assertion",
+        (Kind::SecretKey, _) => "a secret key",
+        (Kind::Password, _) => "a password",
+        (Kind::Cookie, _) => "a session cookie",
         _ => "a bearer token",
     }
 }
