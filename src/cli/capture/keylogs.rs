@@ -1,8 +1,10 @@
 //! Key logs that are followed while programs write them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::model::Secret;
 
@@ -14,13 +16,18 @@ pub(super) struct KeyLogs {
 struct Followed {
     path: PathBuf,
     file: Option<File>,
+    /// When the file was last written, as far as it was read.
+    written: Option<SystemTime>,
     /// The beginning of a line whose end is not written yet.
     partial: Vec<u8>,
 }
 
 impl KeyLogs {
     pub(super) fn new(paths: &[String]) -> Self {
-        let files = paths.iter().map(|path| Followed { path: PathBuf::from(path), file: None, partial: Vec::new() }).collect();
+        let files = paths
+            .iter()
+            .map(|path| Followed { path: PathBuf::from(path), file: None, written: None, partial: Vec::new() })
+            .collect();
         Self { files }
     }
 
@@ -45,9 +52,10 @@ impl Followed {
         let start = self.partial.len();
         file.by_ref().take(READ_BYTES_MAX).read_to_end(&mut self.partial)?;
         if self.partial.len() == start {
-            self.start_again_if_cut()?;
+            self.start_again_if_replaced()?;
             return Ok(None);
         }
+        self.written = file.metadata()?.modified().ok();
         let Some(end) = memchr::memrchr(b'\n', &self.partial) else {
             if self.partial.len() > LINE_BYTES_MAX {
                 self.partial.clear();
@@ -58,14 +66,28 @@ impl Followed {
         Ok(Some(Secret::new(std::mem::replace(&mut self.partial, rest))))
     }
 
-    /// A program that was restarted may have emptied its log.
-    fn start_again_if_cut(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file
-            && file.metadata()?.is_file()
-            && file.metadata()?.len() < file.stream_position()?
-        {
-            file.seek(SeekFrom::Start(0))?;
-            self.partial.clear();
+    /// A log is followed by its name: one that was emptied or written anew is read from its start, and one that was removed or rotated
+    /// away is given up for the file that has the name now. Lines that come twice do no harm.
+    fn start_again_if_replaced(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let read = file.metadata()?;
+        if !read.is_file() {
+            return Ok(());
+        }
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) != (read.dev(), read.ino()) => {
+                self.file = None;
+                self.written = None;
+                self.partial.clear();
+            }
+            _ if read.len() < file.stream_position()?
+                || self.written.is_some_and(|then| read.modified().is_ok_and(|now| now > then)) =>
+            {
+                self.written = read.modified().ok();
+                file.seek(SeekFrom::Start(0))?;
+                self.partial.clear();
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -101,5 +123,28 @@ mod tests {
         std::fs::write(&path, b"D 5\n").unwrap();
         assert_eq!(poll(&mut logs), "", "notices that it was cut");
         assert_eq!(poll(&mut logs), "D 5\n");
+    }
+
+    #[test]
+    fn a_log_is_followed_by_its_name_also_when_it_is_rotated_or_written_anew_to_the_same_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.log");
+        std::fs::write(&path, b"A 1\n").unwrap();
+        let mut logs = KeyLogs::new(&[path.to_str().unwrap().to_owned()]);
+        let mut found = String::new();
+        let mut poll = |logs: &mut KeyLogs| {
+            for _ in 0..3 {
+                found.extend(logs.poll().iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()));
+            }
+            std::mem::take(&mut found)
+        };
+        assert_eq!(poll(&mut logs), "A 1\n");
+        std::fs::rename(&path, folder.path().join("keys.log.1")).unwrap();
+        assert_eq!(poll(&mut logs), "", "nothing has the name");
+        std::fs::write(&path, b"B 2\n").unwrap();
+        assert_eq!(poll(&mut logs), "B 2\n", "another file");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&path, b"C 3\n").unwrap();
+        assert_eq!(poll(&mut logs), "C 3\n", "the same length");
     }
 }

@@ -31,6 +31,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::inputs::Ran;
 use crate::cli::output::{self, Output};
 use crate::cli::packets::source_of;
+use crate::decode::Limits;
 use crate::model::{Frame, Untrusted};
 use crate::pipeline;
 use crate::rules::{Evidence, Finding};
@@ -57,7 +58,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         let resources = arguments.judging.resources();
         let options = pipeline::Options {
             threads: resources.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-            limits: resources.limits(),
+            // Key logs are written after the first packets that need them.
+            limits: Limits { tls_held_bytes_max: LATE_SECRET_BYTES, ..resources.limits() },
             secrets: Vec::new(),
         };
         let mut outcome = pipeline::run(&mut tee, &options, analysis, &mut watch);
@@ -365,6 +367,9 @@ fn capture_failure(error: LiveError) -> Failure {
         ),
     }
 }
+
+/// Bytes of each TLS connection that wait for a secret that a program has not written yet.
+const LATE_SECRET_BYTES: usize = 1 << 20;
 
 /// libpcap takes a 32-bit signed number.
 const RING_BYTES_MAX: u64 = (1 << 31) - 1;
