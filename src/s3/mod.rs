@@ -35,7 +35,9 @@ pub use copy_source::CopySource;
 pub(crate) use encryption::NO_ENCRYPTION;
 pub use encryption::{Encryption, EncryptionKind, Place};
 pub use error::S3Error;
-pub(crate) use error::{text_at, texts_at};
+#[cfg(feature = "net")]
+pub(crate) use error::text_at;
+pub(crate) use error::texts_at;
 pub use form::FormFields;
 pub(crate) use http_date::parse as parse_http_date;
 pub(crate) use http_date::parse_basic as parse_date;
