@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(poll(&mut logs), "");
         file.write_all(b" 4\nC").unwrap();
         assert_eq!(poll(&mut logs), "B 3 4\n");
-        std::fs::write(&path, b"D 5\n").unwrap();
+        fs::write(&path, b"D 5\n").unwrap();
         assert_eq!(poll(&mut logs), "", "notices that it was cut");
         assert_eq!(poll(&mut logs), "D 5\n");
     }
@@ -129,7 +129,7 @@ mod tests {
     fn a_log_is_followed_by_its_name_also_when_it_is_rotated_or_written_anew_to_the_same_length() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
-        std::fs::write(&path, b"A 1\n").unwrap();
+        fs::write(&path, b"A 1\n").unwrap();
         let mut logs = KeyLogs::new(&[path.to_str().unwrap().to_owned()]);
         let mut found = String::new();
         let mut poll = |logs: &mut KeyLogs| {
@@ -139,12 +139,12 @@ mod tests {
             std::mem::take(&mut found)
         };
         assert_eq!(poll(&mut logs), "A 1\n");
-        std::fs::rename(&path, folder.path().join("keys.log.1")).unwrap();
+        fs::rename(&path, folder.path().join("keys.log.1")).unwrap();
         assert_eq!(poll(&mut logs), "", "nothing has the name");
-        std::fs::write(&path, b"B 2\n").unwrap();
+        fs::write(&path, b"B 2\n").unwrap();
         assert_eq!(poll(&mut logs), "B 2\n", "another file");
         std::thread::sleep(std::time::Duration::from_millis(20));
-        std::fs::write(&path, b"C 3\n").unwrap();
+        fs::write(&path, b"C 3\n").unwrap();
         assert_eq!(poll(&mut logs), "C 3\n", "the same length");
     }
 }
